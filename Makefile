@@ -1,0 +1,44 @@
+# `make results`: set up and run the mini world. `make test`: set up and run every check.
+PYTHON ?= python3.11
+BIN := .venv/bin
+CORES ?= all
+
+.PHONY: results test check tests clean help
+
+help:
+	@grep -E '^# ' Makefile | sed 's/^# //'
+
+results: .venv/installed
+	$(BIN)/snakemake --cores $(CORES)
+
+test: check tests
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/dvc stage list
+
+tests: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85
+
+# The lock holds exact versions and hashes; nothing is resolved here. `make lock` renews it.
+# PYTHONDONTWRITEBYTECODE would leave packages uncompiled, and every job would pay for that.
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q -j 0 .venv/lib || true
+	touch $@
+
+.PHONY: lock
+lock: .venv/installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+	    --no-header --no-annotate --no-emit-index-url --quiet --upgrade --output-file requirements.lock
+
+clean:
+	rm -rf results/mini data/mini .snakemake

@@ -1,0 +1,63 @@
+"""``python -m opentrans VERB``: every step of the workflow, each of which also works alone.
+
+A verb is a module of `opentrans.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args)``. Only the
+verb that is called gets imported, so that ``--help`` and short jobs do not pay for torch.
+"""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import opentrans.commands
+from opentrans import __version__
+from opentrans.config import load_config
+from opentrans.errors import UserError
+
+DEFAULT_CONFIG = Path("config/config.yaml")
+USER_ERROR_STATUS = 2
+
+
+def get_verbs() -> list[str]:
+    """The names of all verbs, as typed."""
+    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(opentrans.commands.__path__)]
+
+
+def import_verb(verb: str) -> ModuleType:
+    """The module behind a verb."""
+    return importlib.import_module(f"opentrans.commands.{verb.replace('-', '_')}")
+
+
+def build_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows the arguments of `verbs`."""
+    parser = argparse.ArgumentParser(prog="opentrans", description=opentrans.__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in verbs:
+        module = import_verb(verb)
+        subparser = subparsers.add_parser(verb, help=module.HELP, description=module.HELP)
+        subparser.add_argument(
+            "--config", type=Path, nargs="+", default=[DEFAULT_CONFIG], help="YAML files, later ones laid over earlier"
+        )
+        module.add_arguments(subparser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; a `UserError` becomes one line on standard error and exit status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    wanted = [verb for verb in get_verbs() if words[:1] == [verb]]
+    args = build_parser(wanted or get_verbs()).parse_args(words)
+    try:
+        args.config = load_config(args.config)
+        import_verb(args.verb).run(args)
+    except UserError as error:
+        print(f"opentrans {args.verb}: {error}", file=sys.stderr)
+        return USER_ERROR_STATUS
+    except BrokenPipeError:  # the reader of our output has gone: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,77 @@
+"""Captioned pictures on disk: ``captions.csv``, ``heldout.json`` and the pictures they name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from opentrans.data.prepared import read_rgb
+from opentrans.errors import UserError
+from opentrans.files import read_csv, read_json, require_folder
+
+FIELDS = ("image", "caption", "split", "kind", "name")
+REMEDY = "make the captioned pictures again (rule make_world)"
+
+
+@dataclass(frozen=True)
+class CaptionedPictures:
+    """Pictures of one split: RGB bytes, what each caption says, the plain name shown, and the kind of picture.
+
+    `kinds` tells ``object`` (on a ground), ``stuff`` and ``crop`` (masked region of a scene) apart.
+    """
+
+    images: UInt8[Tensor, "n 3 s s"]
+    captions: list[str]
+    names: list[str]
+    kinds: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass(frozen=True)
+class CaptionedNames:
+    """All names of the world, and those of them that no training caption holds."""
+
+    all: list[str]
+    held_out: list[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "CaptionedNames":
+        """Read ``heldout.json``; a missing field or a held-out name that is none is a `UserError`."""
+        path = folder / "heldout.json"
+        content = read_json(path, REMEDY)
+        try:
+            names = cls(list(content["names"]), list(content["heldout"]))
+        except (KeyError, TypeError) as error:
+            raise UserError(path, f"field {error} is missing", REMEDY) from None
+        strange = set(names.held_out) - set(names.all)
+        if strange or not names.held_out:
+            raise UserError(path, f"field heldout is empty or not among names: {sorted(strange)[:3]}", REMEDY)
+        return names
+
+
+def read_pictures(folder: Path, split: str, size: int) -> CaptionedPictures:
+    """Read the pictures of one split (``train`` or ``test``) of `folder`, at `size` x `size` pixels.
+
+    Raises:
+        UserError: missing folder, table, column or picture; a split without pictures.
+    """
+    path = require_folder(folder, REMEDY) / "captions.csv"
+    rows = [row for row in read_csv(path, FIELDS, REMEDY) if row["split"] == split]
+    if not rows:
+        raise UserError(f"{path}: split", f"no picture of split {split}", REMEDY)
+    pictures = np.stack([_fit(read_rgb(folder / row["image"]), size) for row in rows])
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+    captions, names, kinds = ([row[field] for row in rows] for field in ("caption", "name", "kind"))
+    return CaptionedPictures(images, captions, names, kinds)
+
+
+def _fit(picture: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    if picture.shape[:2] == (size, size):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))

@@ -1,0 +1,67 @@
+"""Vocabularies in CLIP's embedding space: prompt templates, synonyms, and their file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from opentrans.clip.teacher import Teacher
+from opentrans.data.prepared import Vocabulary
+from opentrans.errors import UserError
+from opentrans.tensors import load_tensors, save_tensors
+
+REMEDY = "embed the vocabulary again (rule embed_vocabularies)"
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """A vocabulary's text embeddings: one row a synonym, L2-normalised, and the class of each row."""
+
+    embeddings: Float[Tensor, "p d"]
+    class_index: Int[Tensor, " p"]
+
+    def __len__(self) -> int:
+        """The number of classes."""
+        return int(self.class_index.max()) + 1
+
+    def to(self, device: torch.device) -> "TextEmbeddings":
+        """The same on `device`."""
+        return TextEmbeddings(self.embeddings.to(device), self.class_index.to(device))
+
+    def class_scores(self, prompt_scores: Float[Tensor, "*n p"]) -> Float[Tensor, "*n k"]:
+        """The score of a class is the largest among its synonyms' (FC-CLIP)."""
+        shape = (*prompt_scores.shape[:-1], len(self))
+        index = self.class_index.expand(prompt_scores.shape)
+        lowest = prompt_scores.new_full(shape, float("-inf"))
+        return lowest.scatter_reduce(-1, index, prompt_scores, "amax")
+
+    def save(self, path: Path) -> None:
+        """Write as safetensors."""
+        save_tensors(path, {"embeddings": self.embeddings, "class_index": self.class_index})
+
+    @classmethod
+    def load(cls, path: Path) -> "TextEmbeddings":
+        """Read what `save` wrote."""
+        tensors, _ = load_tensors(path, REMEDY)
+        if tensors.keys() != {"embeddings", "class_index"}:
+            raise UserError(path, "tensors embeddings and class_index expected", REMEDY)
+        return cls(tensors["embeddings"], tensors["class_index"])
+
+
+def embed_vocabulary(teacher: Teacher, vocabulary: Vocabulary, templates: list[str] | None) -> TextEmbeddings:
+    """Text embeddings of a vocabulary.
+
+    With `templates` (FC-CLIP): every synonym is encoded with every template, normalised, averaged, normalised.
+    Without (OpenTrans' plain prompt): one row a class, its synonyms joined by commas.
+    """
+    if templates is None:
+        names = [", ".join(synonyms) for synonyms in vocabulary.names]
+        return TextEmbeddings(teacher.encode_texts(names), torch.arange(len(names)))
+    names = [name for synonyms in vocabulary.names for name in synonyms]
+    classes = [index for index, synonyms in enumerate(vocabulary.names) for _ in synonyms]
+    prompts = teacher.encode_texts([template.format(name) for name in names for template in templates])
+    means = prompts.unflatten(0, (len(names), len(templates))).mean(1)
+    return TextEmbeddings(F.normalize(means, dim=-1), torch.tensor(classes))

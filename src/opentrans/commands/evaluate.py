@@ -1,0 +1,105 @@
+"""``evaluate``: one run on any number of benchmarks."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opentrans.errors import UserError
+
+if TYPE_CHECKING:
+    from opentrans.config import Config
+    from opentrans.models.protocol import Target
+
+HELP = "evaluate a run on prepared benchmarks: mIoU and confusion matrices"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--run", type=Path, required=True, help="checkpoint of the run (last iteration)")
+    parser.add_argument("--target", required=True, help="target's name in the configuration")
+    parser.add_argument("--subnetwork", required=True, help="subnetwork's name; written into the results")
+    parser.add_argument("--freeze", required=True, help="freeze recipe's name; written into the results")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the run; written into the results")
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")
+    parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")
+    parser.add_argument("--datasets", nargs="+", required=True, metavar="NAME=FOLDER", help="prepared benchmarks")
+    parser.add_argument("--texts", nargs="+", required=True, metavar="NAME=FILE", help="their text embeddings")
+    parser.add_argument(
+        "--output-dir", type=Path, required=True, help="receives {benchmark}.json, .confusion.safetensors"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Load the run once, evaluate it on every benchmark."""
+    import torch
+
+    from opentrans.experiments import get_named
+    from opentrans.files import sha256
+
+    config: Config = args.config
+    folders, texts = parse_pairs("--datasets", args.datasets), parse_pairs("--texts", args.texts)
+    if folders.keys() != texts.keys():
+        raise UserError("--texts", f"names {sorted(texts)} are not those of --datasets", "give one file a benchmark")
+    settings = get_named(config.targets, args.target, "--target")
+    torch.set_num_threads(config.threads.run)
+    target = load_run(config, args)
+    identity = {name: getattr(args, name) for name in ("target", "subnetwork", "freeze", "seed")}
+    identity["run_sha256"] = sha256(args.run)
+    for name, folder in folders.items():
+        evaluate_benchmark(config, settings.prompts, target, name, folder, texts[name], args.output_dir, identity)
+
+
+def parse_pairs(option: str, pairs: list[str]) -> dict[str, Path]:
+    """Read ``NAME=PATH`` arguments."""
+    wrong = [pair for pair in pairs if not all(pair.partition("="))]
+    if wrong:
+        raise UserError(option, f"{wrong[0]!r} is not NAME=PATH", "write for example coco=prepared/coco/val")
+    return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
+
+
+def load_run(config: "Config", args: argparse.Namespace) -> "Target":
+    """The target with the checkpoint's weights, in evaluation mode on the configured device."""
+    from opentrans.clip.teacher import Teacher
+    from opentrans.clip.text import TextEmbeddings
+    from opentrans.models.registry import build_target
+    from opentrans.tensors import select_device
+    from opentrans.training.checkpoint import load_checkpoint, load_model
+
+    teacher, text = Teacher.load(args.teacher), TextEmbeddings.load(args.train_text)
+    target: Target = build_target(config.targets[args.target], teacher, text)
+    load_model(target, load_checkpoint(args.run), args.run)
+    return target.to(select_device(config.device)).eval()
+
+
+def evaluate_benchmark(
+    config: "Config",
+    prompts: str,
+    target: "Target",
+    name: str,
+    folder: Path,
+    text: Path,
+    output: Path,
+    identity: dict[str, Any],
+) -> None:
+    """Evaluate `target` on the prepared benchmark `folder`; write its confusion matrix and its metrics."""
+    import torch
+
+    from opentrans.clip.text import TextEmbeddings
+    from opentrans.data.prepared import PreparedDataset
+    from opentrans.evaluation.run import describe_protocol, evaluate, summarize
+    from opentrans.files import write_json
+    from opentrans.tensors import save_tensors, select_device
+
+    settings = config.evaluation
+    sizes: dict[str, tuple[int, int]] = {**settings.sizes}
+    short_side, max_side = sizes.get(name, (settings.short_side, settings.max_side))
+    dataset = PreparedDataset.open(folder)
+    vocabulary = TextEmbeddings.load(text).to(select_device(config.device))
+    confusion = evaluate(target, dataset, vocabulary, short_side, max_side, name)
+    save_tensors(output / f"{name}.confusion.safetensors", {"confusion": torch.from_numpy(confusion)})
+    protocol = describe_protocol(settings.denominator, prompts, short_side, max_side)
+    metrics = summarize(confusion, dataset.vocabulary)
+    write_json(
+        output / f"{name}.json",
+        {**identity, "benchmark": name, "images": len(dataset), "protocol": protocol, **metrics},
+    )

@@ -1,0 +1,61 @@
+"""Find a subnetwork of the teacher's trunk by one of the configuration's recipes."""
+
+import argparse
+from pathlib import Path
+
+HELP = "find a subnetwork (masks and weights) of the teacher's trunk"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--recipe", required=True, help="name under `subnetworks` in the configuration")
+    parser.add_argument("--seed", type=int, required=True, help="decides images, augmentation and random masks")
+    parser.add_argument("--teacher", type=Path, required=True, help="the teacher (safetensors)")
+    parser.add_argument("--dataset", type=Path, required=True, help="prepared training set (folder)")
+    parser.add_argument("--regions", type=Path, required=True, help="the teacher's embeddings of its regions")
+    parser.add_argument("--text", type=Path, required=True, help="embeddings of its vocabulary (safetensors)")
+    parser.add_argument("--match", type=Path, help="subnetwork whose density by layer a random mask copies")
+    parser.add_argument("--output", type=Path, required=True, help="the subnetwork (safetensors)")
+    parser.add_argument(
+        "--log", type=Path, required=True, help="every round's density, loss and density by layer (CSV)"
+    )
+    parser.add_argument(
+        "--layers", type=Path, required=True, help="weights and kept weights of every layer at the end (CSV)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the verb."""
+    import torch
+
+    from opentrans.clip.regions import RegionEmbeddings
+    from opentrans.clip.teacher import Teacher
+    from opentrans.clip.text import TextEmbeddings
+    from opentrans.data.prepared import PreparedDataset
+    from opentrans.errors import UserError
+    from opentrans.files import write_csv
+    from opentrans.pruning.search import LAYER_FIELDS, describe_layers, find_subnetwork
+    from opentrans.pruning.subnetwork import Subnetwork
+    from opentrans.tensors import select_device
+    from opentrans.training.data import CropSettings, TrainingData
+
+    config = args.config
+    if args.recipe not in config.subnetworks:
+        known = ", ".join(config.subnetworks)
+        raise UserError(f"--recipe {args.recipe}", "no such subnetwork recipe", f"take one of {known}")
+    recipe = config.subnetworks[args.recipe]
+    torch.set_num_threads(config.threads.subnetwork)
+    teacher = Teacher.load(args.teacher).to(select_device(config.device))
+    data = TrainingData(
+        PreparedDataset.open(args.dataset),
+        RegionEmbeddings.load(args.regions),
+        CropSettings(recipe.crop_size, recipe.scale_range),
+        config.data.regions,
+        config.data.min_region_pixels,
+        args.seed,
+    )
+    match = None if args.match is None else Subnetwork.load(args.match)
+    found, log = find_subnetwork(recipe, teacher, TextEmbeddings.load(args.text), data, args.seed, match)
+    write_csv(args.log, list(log[0]), log)
+    write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
+    found.save(args.output)

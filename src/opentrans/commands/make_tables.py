@@ -1,0 +1,35 @@
+"""``make-tables``: the paper's tables as CSV, Markdown and LaTeX."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentrans.config import Config
+
+HELP = "make the paper's tables from results and costs, beside the paper's values"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
+    parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
+    parser.add_argument("--experiments", type=Path, required=True, help="experiments sheet")
+    parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
+    parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
+    parser.add_argument("--output-dir", type=Path, required=True, help="receives table{N}.csv, .md, .tex")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build each table, write it in three formats."""
+    from opentrans.experiments import read_experiments
+    from opentrans.reporting.results import collect_costs, read_results
+    from opentrans.reporting.tables import Sources, build_table, read_paper, write_caption, write_table
+
+    config: Config = args.config
+    experiments = read_experiments(args.experiments, config)
+    sources = Sources(read_results(args.results), collect_costs(args.costs), read_paper(args.paper), config.seeds)
+    tables = {number: build_table(number, experiments, sources) for number in args.tables}
+    for number, table in tables.items():
+        caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator)
+        write_table(args.output_dir, number, table, caption)

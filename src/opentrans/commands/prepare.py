@@ -1,0 +1,22 @@
+"""Verb ``prepare``: an official download to the prepared form."""
+
+import argparse
+from pathlib import Path
+
+HELP = "turn one split of one official download into the prepared form, with checks"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    datasets = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
+    parser.add_argument("--dataset", choices=datasets, required=True, help="which data set")
+    parser.add_argument("--split", choices=("train", "val"), required=True, help="which split")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write (replaced if it is a preparation)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that decode (default 1)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepare."""
+    from opentrans.data.prepare import prepare
+
+    prepare(args.dataset, args.split, args.config.data, args.output, args.workers)

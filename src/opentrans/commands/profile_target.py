@@ -1,0 +1,38 @@
+"""``profile-target``: parameters and multiply-accumulates of a dense target, layer by layer."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentrans.config import Config
+
+HELP = "count parameters and multiply-accumulates of a target with ptflops"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--target", required=True, help="target's name in the configuration")
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")
+    parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")
+    parser.add_argument("--output", type=Path, required=True, help="profile: CSV, one row a layer, rows sum to totals")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the target, profile it at the configured size."""
+    import torch
+
+    from opentrans.clip.teacher import Teacher
+    from opentrans.clip.text import TextEmbeddings
+    from opentrans.costs.profile import get_network, profile_target
+    from opentrans.costs.tables import write_profile
+    from opentrans.experiments import get_named
+    from opentrans.models.registry import build_target
+
+    config: Config = args.config
+    settings = get_named(config.targets, args.target, "--target")
+    torch.set_num_threads(config.threads.run)
+    text = TextEmbeddings.load(args.train_text)
+    target = build_target(settings, Teacher.load(args.teacher), text)
+    network = get_network(target, text)
+    write_profile(args.output, profile_target(target, network, config.costs.image_size, settings.transfer.crop_size))

@@ -1,0 +1,19 @@
+"""The JSON schema of the configuration, from its typed definition."""
+
+import argparse
+from pathlib import Path
+
+HELP = "write the JSON schema of the configuration (editors complete and check with it)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--output", type=Path, required=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the schema."""
+    from opentrans.config import Config
+    from opentrans.files import write_json
+
+    write_json(args.output, Config.model_json_schema())

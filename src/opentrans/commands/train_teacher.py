@@ -1,0 +1,40 @@
+"""Train the mini world's CLIP on captioned pictures and test it on combinations never captioned together."""
+
+import argparse
+from pathlib import Path
+
+HELP = "train a small CLIP on captioned pictures; write it, its training log and its zero-shot accuracy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--captions", type=Path, required=True, help="folder with captions.csv and heldout.json")
+    parser.add_argument("--output", type=Path, required=True, help="teacher to write (safetensors)")
+    parser.add_argument("--log", type=Path, required=True, help="training log to write (CSV: iteration, loss, lr)")
+    parser.add_argument("--zero-shot", type=Path, required=True, help="zero-shot accuracies to write (JSON, percent)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, test, write; the output is written last, so that it never stands without the others."""
+    import torch
+
+    from opentrans.clip.captions import CaptionedNames, read_pictures
+    from opentrans.clip.pretraining import LOG_FIELDS, make_teacher, pretrain
+    from opentrans.clip.teacher import get_architecture
+    from opentrans.clip.zero_shot import assess_zero_shot
+    from opentrans.errors import UserError
+    from opentrans.files import write_csv, write_json
+    from opentrans.tensors import select_device
+
+    recipe = args.config.teacher.pretraining
+    if recipe is None:
+        raise UserError("config: teacher.pretraining", "missing", "give it, or use import-teacher with pretrained")
+    torch.set_num_threads(args.config.threads.teacher)
+    names = CaptionedNames.read(args.captions)
+    teacher = make_teacher(get_architecture(args.config.teacher.architecture), recipe.seed)
+    teacher.to(select_device(args.config.device))
+    train, test = (read_pictures(args.captions, split, teacher.image_size) for split in ("train", "test"))
+    log = pretrain(teacher, train.images, train.captions, recipe)
+    write_csv(args.log, LOG_FIELDS, log)
+    write_json(args.zero_shot, assess_zero_shot(teacher, test, names))
+    teacher.save(args.output)

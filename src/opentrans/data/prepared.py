@@ -1,0 +1,129 @@
+"""The one prepared form that everything downstream reads.
+
+``{prepared}/{dataset}/{split}/`` holds ``index.csv`` (one row an image), ``labels/`` (PNG, 8 or 16 bit: class
+index or the ignore value), optionally ``segments/`` (16-bit PNG: number of the annotated segment, 0 = none),
+``vocabulary.json`` and ``stats.json``. Paths in the index are relative to the folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from opentrans.errors import UserError
+from opentrans.files import read_csv, read_json, write_json
+
+INDEX_FIELDS = ("image_id", "image", "label", "segments", "height", "width", "image_sha256", "label_sha256")
+PREPARE_AGAIN = "run the preparation of this data set again"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Class names of a data set: `names[c]` lists the synonyms of class `c`, the first one is shown.
+
+    `ignore` is the label value that no metric and no loss counts.
+    """
+
+    dataset: str
+    names: tuple[tuple[str, ...], ...]
+    ignore: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def titles(self) -> list[str]:
+        """The first name of each class."""
+        return [synonyms[0] for synonyms in self.names]
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        classes = [{"index": index, "synonyms": list(synonyms)} for index, synonyms in enumerate(self.names)]
+        write_json(path, {"dataset": self.dataset, "ignore": self.ignore, "classes": classes})
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """Read from JSON; a missing field is a `UserError`."""
+        content = read_json(path, PREPARE_AGAIN)
+        try:
+            names = tuple(tuple(entry["synonyms"]) for entry in content["classes"])
+            return cls(content["dataset"], names, content["ignore"])
+        except (KeyError, TypeError) as error:
+            raise UserError(path, f"field {error} is missing", PREPARE_AGAIN) from None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a prepared data set; `height` and `width` are those of the label map, in pixels."""
+
+    image_id: str
+    image: Path
+    label: Path
+    segments: Path | None
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """An opened prepared data set."""
+
+    folder: Path
+    records: tuple[Record, ...]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def open(cls, folder: Path) -> "PreparedDataset":
+        """Read index and vocabulary of `folder`."""
+        rows = read_csv(folder / "index.csv", INDEX_FIELDS, PREPARE_AGAIN)
+        return cls(folder, tuple(_record(folder, row) for row in rows), Vocabulary.read(folder / "vocabulary.json"))
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def image(self, index: int) -> np.ndarray:
+        """The picture: (height, width, 3) uint8, RGB."""
+        return read_rgb(self.records[index].image)
+
+    def label(self, index: int) -> np.ndarray:
+        """The label map: (height, width) int32, class index or the vocabulary's ignore value."""
+        record = self.records[index]
+        label = read_map(record.label).astype(np.int32)
+        outside = (label >= len(self.vocabulary)) & (label != self.vocabulary.ignore)
+        if outside.any():
+            value = int(label[outside][0])
+            raise UserError(record.label, f"label value {value} is outside the vocabulary", PREPARE_AGAIN)
+        return label
+
+    def segments(self, index: int) -> np.ndarray | None:
+        """The segment numbers: (height, width) int32, 0 where none; None where the data set has no segments."""
+        path = self.records[index].segments
+        return None if path is None else read_map(path).astype(np.int32)
+
+
+def _record(folder: Path, row: dict[str, str]) -> Record:
+    segments = folder / row["segments"] if row["segments"] else None
+    size = int(row["height"]), int(row["width"])
+    return Record(row["image_id"], folder / row["image"], folder / row["label"], segments, *size)
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Decode a picture to (height, width, 3) uint8; missing or unreadable files are a `UserError`."""
+    return np.asarray(_decode(path).convert("RGB"))
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Decode a label or id map with its stored values: (height, width) or (height, width, 3)."""
+    return np.asarray(_decode(path))
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError:
+        raise UserError(path, "no such image", "complete the data set") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(path, f"unreadable image ({error})", "download or unpack this file again") from None

@@ -1,0 +1,104 @@
+"""DeepLabV3 (with the decoder of DeepLabV3+, as the released code) whose pixels are classified against text."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.segmentation.deeplabv3 import ASPP
+
+from opentrans.clip.teacher import Teacher
+from opentrans.clip.text import TextEmbeddings
+from opentrans.config import TargetConfig
+from opentrans.models.backbone import ClipBackbone
+from opentrans.models.classifier import TextClassifier
+from opentrans.models.protocol import (
+    IGNORE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Batch,
+    Normalize,
+    Target,
+    get_frame,
+    pad_images,
+)
+from opentrans.models.registry import register
+from opentrans.models.strips import pixel_argmax
+
+ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
+
+
+def make_aspp(channels: int, rates: list[int], width: int) -> ASPP:
+    """Torchvision's ASPP; its image-pool branch without batch norm, which fails on a batch of one 1 x 1 map."""
+    aspp = ASPP(channels, rates, width)
+    pool = aspp.convs[-1]
+    pool[1], pool[2] = nn.Conv2d(channels, width, 1), nn.Identity()
+    aspp.project[3].p = ASPP_DROPOUT
+    return aspp
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Decoder(nn.Module):
+    """ASPP features joined with a narrow branch of res2 at stride 4, then two 3 x 3 convolutions."""
+
+    def __init__(self, channels: dict[str, int], settings: TargetConfig) -> None:
+        super().__init__()
+        self.aspp = make_aspp(channels["res5"], list(settings.atrous_rates), settings.width)
+        self.low_level = _convolution(channels["res2"], settings.low_level_width, 1)
+        self.fuse = nn.Sequential(
+            _convolution(settings.width + settings.low_level_width, settings.width, 3),
+            _convolution(settings.width, settings.width, 3),
+        )
+
+    def forward(self, features: dict[str, Tensor]) -> Float[Tensor, "b c h w"]:
+        """Features at stride 4."""
+        low = self.low_level(features["res2"])
+        high = F.interpolate(self.aspp(features["res5"]), low.shape[-2:], mode="bilinear", align_corners=False)
+        fused: Tensor = self.fuse(torch.cat([high, low], dim=1))
+        return fused
+
+
+@register("deeplabv3")
+class DeepLabV3(Target):
+    """Every pixel's embedding is compared with the text embeddings and a no-object vector; cross entropy only."""
+
+    def __init__(self, settings: TargetConfig, teacher: Teacher, train_text: TextEmbeddings) -> None:
+        super().__init__()
+        self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride)
+        self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.decoder = Decoder(self.backbone.channels, settings)
+        self.pixel_head = nn.Linear(settings.width, teacher.embed_dim)
+        self.classifier = TextClassifier(train_text)
+
+    def _embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b hs ws d"]:
+        features = self.decoder(self.backbone(pad_images(self.normalize(images))))
+        embeddings: Tensor = self.pixel_head(features.permute(0, 2, 3, 1))
+        return embeddings
+
+    def network(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b hs ws k1"]:
+        """Class logits of RGB images (values 0..1) at stride 4, no-object last, over the training vocabulary."""
+        logits: Tensor = self.classifier(self._embed(images))
+        return logits
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Term ``segmentation``: mean over the images of the mean cross entropy over an image's labelled pixels.
+
+        Means are taken image by image, so that the sum over micro-batches is the loss of the global batch.
+        """
+        frame, logits = get_frame(batch.images), self.network(batch.images).permute(0, 3, 1, 2)
+        logits = F.interpolate(logits, frame.padded, mode="bilinear", align_corners=False)
+        logits = logits[..., : frame.picture[0], : frame.picture[1]]
+        losses = F.cross_entropy(logits, batch.labels, ignore_index=IGNORE, reduction="none").flatten(1).sum(1)
+        labelled = (batch.labels != IGNORE).flatten(1).sum(1).clamp(min=1)
+        return {"segmentation": (losses / labelled).mean() * batch.share}
+
+    @torch.no_grad()
+    def predict(
+        self, image: Float[Tensor, "3 h w"], vocabulary: TextEmbeddings, size: tuple[int, int]
+    ) -> Int[Tensor, "height width"]:
+        """Class of the largest cosine at each pixel."""
+        embedding = self._embed(image[None])[0].permute(2, 0, 1)
+        return pixel_argmax(embedding, vocabulary.to(image.device), size, self.strip_bytes, get_frame(image))

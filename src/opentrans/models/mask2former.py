@@ -1,0 +1,127 @@
+"""Mask2Former's parts from `transformers`, wrapped: pixel decoder, masked-attention decoder, matcher, losses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Mask2FormerConfig
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerLoss,
+    Mask2FormerPixelDecoder,
+    Mask2FormerPreTrainedModel,
+    Mask2FormerTransformerModule,
+)
+
+from opentrans.config import TargetConfig
+from opentrans.models.backbone import STAGES
+from opentrans.models.protocol import Batch, Regions, pad_images
+
+CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
+Matches = list[tuple[Int[Tensor, " m"], Int[Tensor, " m"]]]  # per image: queries, and the regions matched to them
+
+
+@dataclass
+class MaskOutputs:
+    """What the decoder says after each of its layers (the first entry: before any)."""
+
+    queries: list[Float[Tensor, "b q c"]]
+    masks: list[Float[Tensor, "b q h w"]]
+    features: Float[Tensor, "b c h w"]
+
+
+def make_config(settings: TargetConfig, classes: int) -> Mask2FormerConfig:
+    """The library's configuration of a target."""
+    return Mask2FormerConfig(
+        feature_size=settings.width,
+        mask_feature_size=settings.width,
+        hidden_dim=settings.width,
+        encoder_layers=settings.encoder_layers,
+        encoder_feedforward_dim=settings.encoder_feedforward,
+        decoder_layers=settings.decoder_layers + 1,  # the library counts the output before the first layer
+        num_attention_heads=settings.heads,
+        dim_feedforward=settings.feedforward,
+        num_queries=settings.queries,
+        train_num_points=settings.train_points,
+        class_weight=CLASS_WEIGHT,
+        mask_weight=MASK_WEIGHT,
+        dice_weight=DICE_WEIGHT,
+        no_object_weight=NO_OBJECT_WEIGHT,
+        num_labels=classes,
+    )
+
+
+class MaskHead(Mask2FormerPreTrainedModel):
+    """Deformable-attention pixel decoder and masked-attention transformer decoder."""
+
+    def __init__(self, config: Mask2FormerConfig, channels: dict[str, int]) -> None:
+        super().__init__(config)
+        self.pixel_decoder = Mask2FormerPixelDecoder(config, [channels[stage] for stage in STAGES])
+        self.decoder = Mask2FormerTransformerModule(config.feature_size, config)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Xavier, as Mask2Former, where the library falls back to a normal of fixed width."""
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)
+
+    def forward(self, features: dict[str, Tensor]) -> MaskOutputs:
+        """Decode the backbone's maps res2..res5."""
+        pixels = self.pixel_decoder([features[stage] for stage in STAGES])
+        decoded = self.decoder(pixels.multi_scale_features, pixels.mask_features)
+        queries = [states.transpose(0, 1) for states in decoded.intermediate_hidden_states]
+        return MaskOutputs(queries, list(decoded.masks_queries_logits), pixels.mask_features)
+
+
+class SetCriterion(Mask2FormerLoss):
+    """The library's matcher and mask losses, normalised over the *global* batch (see `Target.loss`)."""
+
+    def __init__(self, config: Mask2FormerConfig) -> None:
+        super().__init__(config, {})
+
+    @torch.no_grad()
+    def match(self, masks: Tensor, logits: Tensor, regions: Sequence[Regions]) -> Matches:
+        """Assign a query to every region of each image (Hungarian; class 2, mask 5, dice 5)."""
+        return [self._match_image(masks[i], logits[i], regions[i]) for i in range(len(masks))]
+
+    def _match_image(self, masks: Tensor, logits: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
+        if not len(regions.classes):
+            return regions.classes, regions.classes
+        pairs = self.matcher(masks[None], logits[None], [pad_images(regions.masks)], [regions.classes])[0]
+        return pairs[0].to(masks.device), pairs[1].to(masks.device)
+
+    def forward(self, masks: Tensor, logits: Tensor, batch: Batch, matches: Matches) -> dict[str, Tensor]:
+        """Weighted terms ``class``, ``mask`` and ``dice`` of one decoder layer.
+
+        Args:
+            masks: mask logits (b, q, h, w).
+            logits: class logits (b, q, k + 1), no-object last.
+            batch: regions and the global batch's counts.
+            matches: from `match`.
+        """
+        terms = {"class": CLASS_WEIGHT * self._class_loss(logits, batch, matches)}
+        if not sum(len(queries) for queries, _ in matches):
+            return terms | {"mask": 0 * masks.sum(), "dice": 0 * masks.sum()}
+        labels = [pad_images(regions.masks).to(masks.dtype) for regions in batch.regions]
+        losses = self.loss_masks(masks, labels, matches, batch.global_regions)
+        return terms | {"mask": MASK_WEIGHT * losses["loss_mask"], "dice": DICE_WEIGHT * losses["loss_dice"]}
+
+    def _class_loss(self, logits: Tensor, batch: Batch, matches: Matches) -> Tensor:
+        """Weighted cross entropy over the sum of weights in the global batch, where every region has its query."""
+        target = torch.full(logits.shape[:2], self.num_labels, device=logits.device)
+        for row, regions, (queries, matched) in zip(target, batch.regions, matches, strict=True):
+            row[queries] = regions.classes[matched]
+        total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), self.empty_weight, reduction="sum")
+        empty = len(logits) * logits.shape[1] / batch.share - batch.global_regions
+        return total / (batch.global_regions + NO_OBJECT_WEIGHT * empty)
+
+
+def add_terms(total: dict[str, Tensor], terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sum of loss terms by name."""
+    return {name: total[name] + value if name in total else value for name, value in terms.items()}

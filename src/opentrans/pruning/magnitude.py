@@ -1,0 +1,88 @@
+"""Global unstructured magnitude pruning with exact counts, and random masks of the same size."""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from opentrans.pruning.subnetwork import Masks
+
+
+def count_target(total: int, density: float) -> int:
+    """How many of `total` weights remain at `density`: ceil(density * total), with `density` taken as a decimal.
+
+    Exact rational arithmetic: as a binary float 0.1 * 30 exceeds 3 and would keep 4.
+    """
+    return math.ceil(Fraction(str(density)) * total)
+
+
+def plan_rounds(total: int, prune_share: float, density: float) -> list[int]:
+    """Kept weights after each round of Algorithm 1.
+
+    A round removes floor(prune_share * remaining), at least one; the last one is clipped so that exactly
+    ceil(density * total) remain (22 rounds for 10% and 10%).
+    """
+    kept, target, rounds = total, count_target(total, density), []
+    while kept > target:
+        kept = max(target, kept - max(1, math.floor(Fraction(str(prune_share)) * kept)))
+        rounds.append(kept)
+    return rounds
+
+
+def prune_smallest(
+    weights: Mapping[str, Float[Tensor, "o i kh kw"]], masks: Masks, count: int
+) -> dict[str, Bool[Tensor, "o i kh kw"]]:
+    """Remove the `count` remaining weights of smallest magnitude over all layers together.
+
+    Among equal magnitudes the earlier position (order of `masks`, then row-major) goes first.
+
+    Returns:
+        New masks, subsets of `masks`.
+
+    Raises:
+        ValueError: `count` exceeds what remains.
+    """
+    magnitudes = torch.cat([weights[name].detach()[mask].abs() for name, mask in masks.items()])
+    if not 0 <= count <= len(magnitudes):
+        raise ValueError(f"cannot remove {count} of {len(magnitudes)} weights")
+    removed = _select_smallest(magnitudes, count)
+    pruned, start = {}, 0
+    for name, mask in masks.items():
+        stop = start + int(mask.sum())
+        pruned[name] = mask.clone()
+        pruned[name][mask] = ~removed[start:stop]
+        start = stop
+    return pruned
+
+
+def _select_smallest(magnitudes: Float[Tensor, " n"], count: int) -> Bool[Tensor, " n"]:
+    """The `count` smallest by threshold and position: linear time, and the same on every device."""
+    if count == 0:
+        return torch.zeros_like(magnitudes, dtype=torch.bool)
+    threshold = magnitudes.kthvalue(count).values
+    selected = magnitudes < threshold
+    ties = (magnitudes == threshold).nonzero()[:, 0]
+    selected[ties[: count - int(selected.sum())]] = True
+    return selected
+
+
+def random_masks(
+    shapes: Mapping[str, tuple[int, ...]], kept: int | Mapping[str, int], seed: int
+) -> dict[str, Bool[Tensor, "o i kh kw"]]:
+    """Masks with exactly `kept` weights at uniformly random places: in all layers together, or in each layer."""
+    generator = np.random.default_rng([seed])
+    if isinstance(kept, Mapping):
+        return {name: _draw(math.prod(shape), kept[name], generator).view(shape) for name, shape in shapes.items()}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = _draw(sum(sizes), kept, generator).split(sizes)
+    return {name: part.view(shape).clone() for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def _draw(total: int, kept: int, generator: np.random.Generator) -> Bool[Tensor, " n"]:
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.from_numpy(generator.choice(total, kept, replace=False, shuffle=False))] = True
+    return mask

@@ -1,0 +1,173 @@
+"""Algorithm 1: find a subnetwork by iterative magnitude pruning that is trained with distillation only."""
+
+import copy
+import math
+import sys
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from opentrans.clip.teacher import Teacher
+from opentrans.clip.text import TextEmbeddings
+from opentrans.config import SubnetworkRecipe
+from opentrans.errors import UserError
+from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.models.protocol import Batch
+from opentrans.pruning.magnitude import count_target, plan_rounds, prune_smallest, random_masks
+from opentrans.pruning.student import SearchLoss, Student
+from opentrans.pruning.subnetwork import MaskKeeper, Masks, Subnetwork, compute_density, count_kept, dense_masks
+from opentrans.training.data import TrainingData, collate
+from opentrans.training.schedule import build_optimizer, set_lr
+
+ROUND_FIELDS = ("round", "iterations", "density", "kept", "loss")
+LAYER_FIELDS = ("layer", "weights", "kept", "density")
+LogRow = dict[str, object]
+
+
+def describe_round(number: int, iterations: int, masks: Masks, loss: float | None) -> LogRow:
+    """A round's row: its number, iterations so far, density, kept weights, mean loss, density of each layer.
+
+    Round 0 is a state without training, which has no loss.
+    """
+    shown = "" if loss is None else f"{loss:.6f}"
+    row = (number, iterations, f"{compute_density(masks):.8f}", count_kept(masks), shown)
+    densities = {name: f"{compute_density({name: mask}):.8f}" for name, mask in masks.items()}
+    return dict(zip(ROUND_FIELDS, row, strict=True)) | densities
+
+
+def describe_layers(masks: Masks) -> list[LogRow]:
+    """A row a layer: how many weights it has and how many of them remain."""
+    counts = ((name, mask.numel(), int(mask.sum())) for name, mask in masks.items())
+    return [
+        dict(zip(LAYER_FIELDS, (name, total, kept, f"{kept / total:.8f}"), strict=True)) for name, total, kept in counts
+    ]
+
+
+def find_subnetwork(
+    recipe: SubnetworkRecipe,
+    teacher: Teacher,
+    text: TextEmbeddings,
+    data: TrainingData,
+    seed: int,
+    match: Subnetwork | None = None,
+) -> tuple[Subnetwork, list[LogRow]]:
+    """Find (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
+
+    Args:
+        recipe: what to do.
+        teacher: start weights and pool, on the device to train on.
+        text: embeddings of the training vocabulary.
+        data: the training images; they decide the whole course of the search, together with `recipe`.
+        seed: draws the random masks.
+        match: the subnetwork whose layers' densities ``random`` with ``layout: per_layer`` copies.
+
+    Returns:
+        The subnetwork and the log, one row a round (`describe_round`).
+
+    Raises:
+        UserError: `match` is missing or of another backbone, or the loss is not finite.
+    """
+    metadata = {"method": recipe.method, "recipe": recipe.model_dump_json(), "seed": str(seed)}
+    if recipe.method in ("imp", "distill"):
+        search = Search(recipe, teacher, text, data)
+        search.run()
+        return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata), search.log
+    backbone = ClipBackbone.of_teacher(teacher)
+    masks = dense_masks(backbone) if recipe.method == "dense" else _draw_masks(recipe, backbone, seed, match)
+    return Subnetwork.of_backbone(backbone, masks, metadata), [describe_round(0, 0, masks, None)]
+
+
+def _draw_masks(
+    recipe: SubnetworkRecipe, backbone: ClipBackbone, seed: int, match: Subnetwork | None
+) -> dict[str, Tensor]:
+    shapes = {name: tuple(weight.shape) for name, weight in get_prunable(backbone).items()}
+    if recipe.layout == "global":
+        return random_masks(shapes, count_target(sum(map(math.prod, shapes.values())), recipe.density), seed)
+    if match is None:
+        raise UserError("recipe with layout per_layer", "no subnetwork to match is given", "give its file with --match")
+    match.apply_to(copy.deepcopy(backbone), "the subnetwork to match")
+    return random_masks(shapes, {name: int(match.masks[name].sum()) for name in shapes}, seed)
+
+
+class Search:
+    """A running search; with method ``distill`` it trains through the same iterations and prunes nothing."""
+
+    def __init__(self, recipe: SubnetworkRecipe, teacher: Teacher, text: TextEmbeddings, data: TrainingData) -> None:
+        self.recipe, self.data, self.device = recipe, data, teacher.device
+        self.student = Student(teacher, recipe.output_stride).to(self.device).train()
+        self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
+        self.start = copy.deepcopy(self.student.backbone.state_dict())
+        self.log: list[LogRow] = []
+        self.iteration = 0
+        self.set_masks(dense_masks(self.student.backbone))
+        self.build_optimizer()
+
+    def build_optimizer(self) -> None:
+        """A fresh optimiser over the backbone (convolutions and batch norms) and a loss that has a parameter."""
+        parameters = self.loss.parameters(), self.student.backbone.parameters()
+        self.optimizer = build_optimizer(self.recipe.optimizer, *parameters)
+
+    def set_masks(self, masks: dict[str, Tensor]) -> None:
+        """From now on hold `masks`."""
+        self.masks = masks
+        self.keeper = MaskKeeper(self.student.backbone, masks)
+        self.keeper.apply()
+
+    def run(self) -> None:
+        """Train and prune round by round, then train on at the final density."""
+        weights = get_prunable(self.student.backbone)
+        total = sum(weight.numel() for weight in weights.values())
+        rounds = plan_rounds(total, self.recipe.prune_share, self.recipe.density)
+        iterations = self.recipe.iterations * len(rounds) + self.recipe.recovery_iterations
+        with tqdm(total=iterations, desc=self.recipe.method, file=sys.stderr, mininterval=5) as progress:
+            for kept in rounds:
+                loss = self.train(self.recipe.iterations, progress)
+                if self.recipe.method == "imp":
+                    self.prune(kept)
+                self.note(loss)
+            if self.recipe.recovery_iterations:
+                self.note(self.train(self.recipe.recovery_iterations, progress))
+
+    def note(self, loss: float) -> None:
+        """Log a round."""
+        self.log.append(describe_round(len(self.log) + 1, self.iteration, self.masks, loss))
+
+    def prune(self, kept: int) -> None:
+        """End a round: remove the smallest weights until `kept` remain; rewind the survivors if the recipe says so.
+
+        A rewind also resets batch norm and the optimiser: the next round starts as the first did.
+        """
+        masks = prune_smallest(get_prunable(self.student.backbone), self.masks, count_kept(self.masks) - kept)
+        if self.recipe.rewind == "initial":
+            self.student.backbone.load_state_dict(self.start)
+            self.build_optimizer()
+        self.set_masks(masks)
+
+    def train(self, iterations: int, progress: tqdm) -> float:
+        """Train for some iterations; returns the mean loss over them."""
+        total = 0.0
+        for _ in range(iterations):
+            total += self._step()
+            progress.update()
+        return total / iterations
+
+    def _step(self) -> float:
+        set_lr(self.optimizer, self.recipe.optimizer, self.iteration)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(self.student, self._get_batch())
+        if not torch.isfinite(loss):
+            raise UserError(f"search iteration {self.iteration}", f"the loss is {float(loss)}", "lower the rate")
+        loss.backward()
+        self.keeper.mask_gradients()
+        if self.recipe.optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.student.backbone.parameters(), self.recipe.optimizer.clip_norm)
+        self.optimizer.step()
+        self.keeper.apply()
+        self.iteration += 1
+        return float(loss.detach())
+
+    def _get_batch(self) -> Batch:
+        size = self.recipe.batch_size
+        examples = self.data.get_examples(self.iteration, size, range(size))
+        return collate(examples, sum(len(example.regions.classes) for example in examples), 1.0, self.device)

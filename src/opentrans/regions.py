@@ -1,0 +1,52 @@
+"""The annotated regions of an image: one per class or one per segment (NumPy only; data loading uses it too)."""
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+RegionKind = Literal["class", "segment"]
+
+
+def get_regions(
+    label: Int[np.ndarray, "h w"],
+    segments: Int[np.ndarray, "h w"] | None,
+    kind: RegionKind,
+    ignore: int,
+    min_pixels: int = 1,
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Bool[np.ndarray, "n h w"]]:
+    """The regions of one image, ordered by their number.
+
+    Args:
+        label: class index of each pixel, or `ignore`.
+        segments: segment number of each pixel, 0 where none; None where the data set has no segments, which
+            then are its classes' pixels.
+        kind: ``class`` makes one region of all pixels of a class, ``segment`` one of each segment.
+        ignore: label value that belongs to no region.
+        min_pixels: smaller regions are left out.
+
+    Returns:
+        Region numbers (class index, or segment number), class indices, and masks. A segment's class is the most
+        frequent label of its pixels; its mask leaves out the ignored ones.
+    """
+    kept = label != ignore
+    if kind == "class" or segments is None:
+        numbers, counts = np.unique(label[kept], return_counts=True)
+        numbers = numbers[counts >= min_pixels].astype(np.int64)
+        return numbers, numbers.copy(), label[None] == numbers[:, None, None]
+    kept &= segments != 0
+    numbers, counts = np.unique(segments[kept], return_counts=True)
+    numbers = numbers[counts >= min_pixels].astype(np.int64)
+    masks = (segments[None] == numbers[:, None, None]) & kept
+    classes = [np.bincount(label[mask]).argmax() for mask in masks]
+    return numbers, np.array(classes, dtype=np.int64), masks
+
+
+def get_boxes(masks: Bool[np.ndarray, "n h w"]) -> Int[np.ndarray, "n 4"]:
+    """Tight boxes (top, left, bottom, right; the last two exclusive), in pixels, of masks that are not empty."""
+    rows, columns = (np.asarray(masks.any(axis=axis)) for axis in (2, 1))
+    if not np.all(rows.any(axis=1)):
+        raise ValueError("a mask without pixels has no box")
+    first = [side.argmax(axis=1) for side in (rows, columns)]
+    last = [side.shape[1] - side[:, ::-1].argmax(axis=1) for side in (rows, columns)]
+    return np.stack([*first, *last], axis=1)

@@ -1,0 +1,150 @@
+"""The paper's tables, read back through the experiments sheet, each value beside the paper's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from opentrans.errors import UserError
+from opentrans.experiments import Experiment
+from opentrans.files import write_text
+
+PAPER_FIELDS = ("table", "row", "metric", "value")
+# The cost columns of each table; a table that is not listed shows Params and FLOPs.
+COSTS = {1: ("params", "flops"), 2: ("training_flops",), 4: ("training_flops",)}
+DEFAULT_COSTS = ("params", "flops")
+# Unit of the paper's value, and its factor.
+UNITS = {"params": ("M", 1e6), "flops": ("G", 1e9), "training_flops": ("P", 1e15)}
+TITLES = {"params": "Params", "flops": "FLOPs", "training_flops": "Training FLOPs", "mean": "mean"}
+PREFIXES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3}
+SUBJECTS = {
+    1: "Transfer of a subnetwork to three frameworks.",
+    2: "Selective fine-tuning: which half of the backbone's layers is frozen.",
+    4: "Training FLOPs of the backbone.",
+}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What tables are made from: tidy results, costs (`collect_results`, `collect_costs`), the paper's values."""
+
+    results: pd.DataFrame
+    costs: pd.DataFrame
+    paper: pd.DataFrame
+    seeds: Sequence[int]
+
+
+def read_paper(path: Path) -> pd.DataFrame:
+    """Read the paper's values, one a row."""
+    try:
+        paper = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "restore it from the repository") from None
+    missing = [column for column in PAPER_FIELDS if column not in paper]
+    if missing:
+        raise UserError(path, f"column {', '.join(missing)} is missing", "restore the file from the repository")
+    return paper
+
+
+def build_table(number: int, experiments: Sequence[Experiment], sources: Sources) -> pd.DataFrame:
+    """Table `number`: a row for each experiment, for each metric a column and the paper's column beside it.
+
+    Cells are text: one seed as a number, several as mean ± sample standard deviation, unmeasured ones empty.
+    """
+    rows = [row for row in experiments if row.table == number]
+    if not rows:
+        raise UserError(f"table {number}", "the experiments sheet has no row for it", "add rows, or ask for another")
+    table = pd.DataFrame({"Method": [row.row for row in rows]})
+    benchmarks = list(dict.fromkeys(name for row in rows if row.evaluate for name in row.benchmarks))
+    for metric in [*benchmarks, *(["mean"] if benchmarks else [])]:
+        names = benchmarks if metric == "mean" else [metric]
+        table[f"{metric} (%)"] = [_show([f"{v:.1f}" for v in _summary(_mious(row, names, sources))]) for row in rows]
+        table[f"{metric} paper"] = [_show_paper(_paper(row, names, sources), ".1f") for row in rows]
+    for metric in COSTS.get(number, DEFAULT_COSTS):
+        values = [_costs(row, metric, sources) for row in rows]
+        unit, factor = _choose_unit(metric, [value for cell in values for value in cell])
+        cells = [_summary([value / factor for value in cell]) for cell in values]
+        table[f"{TITLES[metric]} ({unit})"] = [_show([f"{v:.4g}" for v in cell]) for cell in cells]
+        table[f"{TITLES[metric]} paper ({UNITS[metric][0]})"] = [
+            _show_paper(_paper(row, [metric], sources), ".1f") for row in rows
+        ]
+    return table
+
+
+def _select(frame: pd.DataFrame, row: Experiment, seeds: Sequence[int]) -> pd.DataFrame:
+    same = (frame["target"] == row.target) & (frame["subnetwork"] == row.subnetwork) & (frame["freeze"] == row.freeze)
+    return frame[same & frame["seed"].isin(seeds)]
+
+
+def _mious(row: Experiment, benchmarks: Sequence[str], sources: Sources) -> list[float]:
+    """The mean over `benchmarks` for each seed that has them all."""
+    if not row.evaluate:
+        return []
+    wanted = _select(sources.results, row, sources.seeds)
+    wide = wanted.pivot(index="seed", columns="benchmark", values="miou").reindex(columns=list(benchmarks))
+    return [float(value) for value in wide.dropna().mean(axis=1)]
+
+
+def _costs(row: Experiment, metric: str, sources: Sources) -> list[float]:
+    return [float(value) for value in _select(sources.costs, row, sources.seeds)[metric].dropna()]
+
+
+def _paper(row: Experiment, metrics: Sequence[str], sources: Sources) -> float | None:
+    """The paper's value, the mean over several `metrics`; None unless the paper has them all."""
+    paper = sources.paper
+    same = (paper["table"] == row.table) & (paper["row"] == row.row) & paper["metric"].isin(metrics)
+    values = paper.loc[same, "value"]
+    return float(values.mean()) if len(values) == len(metrics) else None
+
+
+def _choose_unit(metric: str, values: Sequence[float]) -> tuple[str, float]:
+    """The paper's unit, or a smaller one in which the largest value is at least 1."""
+    unit, factor = UNITS[metric]
+    largest = max(values, default=factor)
+    fitting = [(name, size) for name, size in PREFIXES.items() if size <= min(largest, factor)]
+    return fitting[0] if fitting else (unit, factor)
+
+
+def _summary(values: Sequence[float]) -> list[float]:
+    """Nothing, the value, or mean and sample standard deviation."""
+    series = pd.Series(values, dtype=float)
+    return [*series] if len(series) < 2 else [float(series.mean()), float(series.std())]
+
+
+def _show(parts: Sequence[str]) -> str:
+    return " ± ".join(parts)
+
+
+def _show_paper(value: float | None, style: str) -> str:
+    return "" if value is None else format(value, style)
+
+
+def write_caption(number: int, profile: str, seeds: Sequence[int], denominator: str) -> str:
+    """What a reader must know before comparing the columns."""
+    spread = f"mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    subject = f"Table {number} of the paper, profile {profile}. {SUBJECTS.get(number, '')}".strip()
+    measured = f"mIoU in % (classes: {denominator}), FLOPs are multiply-accumulates; {spread}; empty: not measured."
+    if profile == "paper":
+        return f"{subject} {measured}"
+    warning = "Small models on small data: these figures are not comparable with the paper's, quoted beside them."
+    return f"{subject} {measured} {warning}"
+
+
+def write_table(folder: Path, number: int, table: pd.DataFrame, caption: str) -> None:
+    """Write ``table{number}.csv``, ``.md`` and ``.tex`` (booktabs)."""
+    path = folder / f"table{number}"
+    write_text(path.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
+    markdown = table.to_markdown(index=False, disable_numparse=True)
+    write_text(path.with_suffix(".md"), f"{caption}\n\n{markdown}\n")
+    write_text(path.with_suffix(".tex"), to_latex(table, caption, f"tab:table{number}"))
+
+
+def to_latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """A floating booktabs table (needs the packages booktabs and graphicx)."""
+    style = table.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    columns = "l" + "r" * (table.shape[1] - 1)
+    body = style.to_latex(hrules=True, column_format=columns).replace("±", r"$\pm$")
+    text = caption.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$")
+    head = rf"\begin{{table}}[t]{chr(10)}\centering{chr(10)}\caption{{{text}}}{chr(10)}\label{{{label}}}{chr(10)}"
+    return f"{head}\\resizebox{{\\linewidth}}{{!}}{{%\n{body.rstrip()}\n}}\n\\end{{table}}\n"

@@ -1,0 +1,161 @@
+"""Training crops as a pure function of (seed, iteration): resuming needs no sampler state.
+
+Augmentation as in the released code: flip, resize to 0.8-1.2 times the crop size, fixed-size crop, padding 128/ignore.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image
+
+from opentrans.clip.regions import RegionEmbeddings
+from opentrans.data.prepared import PreparedDataset
+from opentrans.models.protocol import IGNORE, Batch, Regions
+from opentrans.regions import get_regions
+
+PAD_VALUE = 128
+VISIBLE_SHARE = 0.5  # a region cut down further than this no longer is what the teacher's embedding describes
+CACHE_PIXELS = 50_000_000  # decoded images are kept in memory up to this total
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """Crop side in pixels, and the range of the image size relative to it."""
+
+    size: int
+    scale_range: tuple[float, float]
+    flip: bool = True
+
+
+@dataclass(frozen=True)
+class Example:
+    """One augmented training image."""
+
+    image: np.ndarray
+    label: np.ndarray
+    regions: Regions
+
+
+class TrainingData:
+    """Examples of a prepared data set, drawn without replacement in every epoch, augmented by counter."""
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        embeddings: RegionEmbeddings,
+        crop: CropSettings,
+        regions: str,
+        min_region_pixels: int,
+        seed: int,
+    ) -> None:
+        self.dataset, self.embeddings, self.crop, self.seed = dataset, embeddings, crop, seed
+        self.regions, self.min_region_pixels = regions, min_region_pixels
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
+
+    @cached_property
+    def _caches(self) -> bool:
+        return sum(record.height * record.width for record in self.dataset.records) <= CACHE_PIXELS
+
+    def get_record(self, position: int) -> int:
+        """The image at `position` of the endless sequence of shuffled epochs."""
+        epoch, place = divmod(position, len(self.dataset))
+        return int(np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))[place])
+
+    def _load(self, record: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        if record in self._cache:
+            return self._cache[record]
+        label = self.dataset.label(record)
+        segments = self.dataset.segments(record) if self.regions == "segment" else None
+        loaded = (
+            self.dataset.image(record),
+            np.where(label == self.dataset.vocabulary.ignore, IGNORE, label),
+            segments,
+        )
+        if self._caches:
+            self._cache[record] = loaded
+        return loaded
+
+    def get_example(self, position: int) -> Example:
+        """The augmented image at `position`."""
+        generator = np.random.default_rng([self.seed, 1, position])
+        record = self.get_record(position)
+        image, label, segments = self._load(record)
+        window = _draw_window(generator, image.shape[:2], self.crop)
+        label, whole = window.map(label, IGNORE), window.resize(label)
+        parts, whole_parts = (None, None) if segments is None else (window.map(segments, 0), window.resize(segments))
+        ids, classes, masks = get_regions(label, parts, self.regions, IGNORE, self.min_region_pixels)
+        visible = _visible(ids, masks, whole if whole_parts is None else whole_parts)
+        return Example(window.image(image), label, self._describe(record, ids, classes, masks, visible))
+
+    def _describe(
+        self, record: int, ids: np.ndarray, classes: np.ndarray, masks: np.ndarray, visible: np.ndarray
+    ) -> Regions:
+        """Join the regions of a crop with the teacher's embeddings of the whole regions."""
+        known_ids, _, vectors = self.embeddings.of_record(record)
+        rows = {int(name): row for row, name in enumerate(known_ids)}
+        found = [rows.get(int(name), -1) for name in ids]
+        embeddings = torch.zeros(len(ids), self.embeddings.embeddings.shape[1])
+        for place, row in enumerate(found):
+            if row >= 0:
+                embeddings[place] = vectors[row]
+        known = torch.tensor([row >= 0 for row in found], dtype=torch.bool) & torch.from_numpy(visible)
+        return Regions(torch.from_numpy(masks), torch.from_numpy(classes.astype(np.int64)), embeddings, known)
+
+    def get_examples(self, iteration: int, batch_size: int, places: Sequence[int]) -> list[Example]:
+        """Those examples of the `iteration`-th global batch that stand at `places` in it."""
+        return [self.get_example(iteration * batch_size + place) for place in places]
+
+
+def collate(examples: Sequence[Example], global_regions: int, share: float, device: torch.device) -> Batch:
+    """Stack examples into a batch on `device`."""
+    images = torch.from_numpy(np.stack([example.image for example in examples])).to(device)
+    labels = torch.from_numpy(np.stack([example.label for example in examples])).to(device)
+    regions = [
+        Regions(part.masks.to(device), part.classes.to(device), part.embeddings.to(device), part.known.to(device))
+        for part in (example.regions for example in examples)
+    ]
+    return Batch(images.permute(0, 3, 1, 2).float() / 255, labels.long(), regions, global_regions, share)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A resize, a flip and a crop or padding, applied alike to an image and its maps."""
+
+    height: int
+    width: int
+    top: int
+    left: int
+    size: int
+    flip: bool
+
+    def resize(self, values: np.ndarray, method: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
+        picture = Image.fromarray(values).resize((self.width, self.height), method)
+        resized = np.asarray(picture)
+        return resized[:, ::-1] if self.flip else resized
+
+    def _cut(self, values: np.ndarray, fill: int) -> np.ndarray:
+        cut = values[self.top : self.top + self.size, self.left : self.left + self.size]
+        missing = [(0, self.size - cut.shape[0]), (0, self.size - cut.shape[1])] + [(0, 0)] * (cut.ndim - 2)
+        return np.ascontiguousarray(np.pad(cut, missing, constant_values=fill))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        return self._cut(self.resize(image, Image.Resampling.BILINEAR), PAD_VALUE)
+
+    def map(self, values: np.ndarray, fill: int) -> np.ndarray:
+        return self._cut(self.resize(values), fill)
+
+
+def _draw_window(generator: np.random.Generator, shape: tuple[int, ...], crop: CropSettings) -> _Window:
+    scale = generator.uniform(*crop.scale_range) * crop.size / max(shape)
+    height, width = (max(1, round(side * scale)) for side in shape)
+    top, left = (int(generator.integers(0, max(0, side - crop.size) + 1)) for side in (height, width))
+    return _Window(height, width, top, left, crop.size, crop.flip and bool(generator.random() < 0.5))
+
+
+def _visible(ids: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Which regions keep at least `VISIBLE_SHARE` of their pixels in the crop."""
+    totals = np.array([np.count_nonzero(whole == name) for name in ids], dtype=np.int64)
+    return masks.reshape(len(ids), -1).sum(1) >= VISIBLE_SHARE * totals if len(ids) else np.zeros(0, dtype=bool)

@@ -1,0 +1,84 @@
+"""From files and configuration to a run that is ready to train, or a model that is ready to predict."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.teacher import Teacher
+from opentrans.clip.text import TextEmbeddings
+from opentrans.config import Config, TargetConfig
+from opentrans.data.prepared import PreparedDataset
+from opentrans.errors import UserError
+from opentrans.files import sha256
+from opentrans.freezing.freeze import apply_freeze_plan
+from opentrans.freezing.plan import FreezePlan
+from opentrans.models.protocol import Target
+from opentrans.models.registry import build_target
+from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
+from opentrans.tensors import select_device
+from opentrans.training.checkpoint import load_checkpoint, load_model
+from opentrans.training.data import CropSettings, TrainingData
+from opentrans.training.engine import Run
+
+
+def get_settings(config: Config, target: str) -> TargetConfig:
+    """The settings of a target; an unknown name is a `UserError`."""
+    if target not in config.targets:
+        raise UserError(
+            f"configuration: targets.{target}", "no such target", f"take one of {', '.join(config.targets)}"
+        )
+    return config.targets[target]
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's generator, which draws initial weights, dropout and sampled points."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def build_run(args: argparse.Namespace) -> Run:
+    """A run from the arguments of the verb ``finetune``."""
+    config, settings = args.config, get_settings(args.config, args.target)
+    seed_everything(args.seed)
+    target = build_target(settings, Teacher.load(args.teacher), TextEmbeddings.load(args.train_text))
+    subnetwork = Subnetwork.load(args.subnetwork)
+    subnetwork.apply_to(target.backbone)
+    target.to(select_device(config.device))
+    if args.plan:
+        apply_freeze_plan(target.backbone, FreezePlan.read(args.plan))
+    data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
+    keeper = MaskKeeper(target.backbone, subnetwork.masks)
+    return Run(target, data, settings.transfer, keeper, get_identity(args, settings))
+
+
+def build_training_data(
+    config: Config, settings: TargetConfig, dataset: Path, regions: Path, seed: int
+) -> TrainingData:
+    """The training crops of a target."""
+    crop = CropSettings(settings.transfer.crop_size, settings.transfer.scale_range)
+    prepared, embeddings = PreparedDataset.open(dataset), RegionEmbeddings.load(regions)
+    return TrainingData(prepared, embeddings, crop, config.data.regions, config.data.min_region_pixels, seed)
+
+
+def get_identity(args: argparse.Namespace, settings: TargetConfig) -> dict[str, str]:
+    """What must agree between a checkpoint and the run that continues it."""
+    return {
+        "target": args.target,
+        "seed": str(args.seed),
+        "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
+        "subnetwork": sha256(args.subnetwork),
+        "plan": sha256(args.plan) if args.plan else "",
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def load_target(settings: TargetConfig, teacher: Path, train_text: Path, checkpoint: Path, device: str) -> Target:
+    """A trained target for prediction, in evaluation mode."""
+    target = build_target(settings, Teacher.load(teacher), TextEmbeddings.load(train_text))
+    load_model(target, load_checkpoint(checkpoint), checkpoint)
+    return target.to(select_device(device)).eval()

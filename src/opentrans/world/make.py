@@ -1,0 +1,102 @@
+"""The whole mini world: seven data sets in their official layouts, captions, and a manifest written last."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from opentrans.config import WorldConfig
+from opentrans.data.folders import atomic_folder
+from opentrans.errors import UserError
+from opentrans.files import sha256, write_json
+from opentrans.world.ade_full import RELEASE, STRANGE_IN, write_ade847
+from opentrans.world.captions import CAPTION_FIELDS, Captioned, make_test_pictures, make_training_pictures
+from opentrans.world.layouts import (
+    LayoutWriter,
+    save_picture,
+    save_text,
+    write_ade150,
+    write_cityscapes,
+    write_coco,
+    write_pascal_context,
+    write_voc2012,
+)
+from opentrans.world.lexicon import CONCEPTS, FIRST_STUFF, HELD_OUT, VOCABULARIES, name
+from opentrans.world.scenes import Scene, make_scenes
+
+# Key of `world.images`: vocabulary of the scenes, split, and who writes them.
+SETS: dict[str, tuple[str, str, LayoutWriter]] = {
+    "coco_train": ("coco", "train", write_coco),
+    "coco_val": ("coco", "val", write_coco),
+    "cityscapes": ("cityscapes", "val", write_cityscapes),
+    "ade150": ("ade150", "val", write_ade150),
+    "pas20": ("pas20", "val", write_voc2012),
+    "pascal_context": ("pc459", "val", write_pascal_context),
+}
+ADE847_SETS = {"ade847_train": "train", "ade847": "val"}
+MARKER = "world.json"
+MANIFEST = "manifest.json"
+ENTRIES = {"coco", "cityscapes", "ADEChallengeData2016", RELEASE, "VOCdevkit", "captions", MARKER, MANIFEST}
+
+
+def make_world(config: WorldConfig, root: Path) -> None:
+    """Write the mini world of `config` into `root`, replacing an earlier one; equal seeds give equal bytes.
+
+    Raises:
+        UserError: `config.images` lacks or adds a set, or `root` holds something else.
+    """
+    wanted = SETS.keys() | ADE847_SETS.keys()
+    if config.images.keys() != wanted:
+        wrong = min(config.images.keys() ^ wanted)
+        raise UserError(f"config: world.images.{wrong}", "missing or unknown set", f"give exactly {sorted(wanted)}")
+    with atomic_folder(root, ENTRIES) as folder:
+        for key, (_, split, write) in SETS.items():
+            write(folder, split, _scenes(config, key))
+        write_ade847(folder, _scenes(config, "ade847_train"), _scenes(config, "ade847"))
+        _write_captions(config, folder / "captions")
+        write_json(folder / MARKER, config.model_dump(mode="json"))
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        entries = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
+        write_json(folder / MANIFEST, entries)
+
+
+def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
+    """The scenes of one set; those outside training also show things that the set does not name."""
+    benchmark = SETS[key][0] if key in SETS else "ade847"
+    vocabulary = VOCABULARIES[benchmark]
+    strange: tuple[int, ...] = ()
+    if key in ADE847_SETS:
+        strange = STRANGE_IN[ADE847_SETS[key]]
+    elif benchmark != "coco":
+        strange = tuple(concept for concept in range(FIRST_STUFF) if concept not in vocabulary.things)
+    stuff = vocabulary.stuff or VOCABULARIES["coco"].stuff
+    count = config.images[key]
+    scenes = make_scenes(config.seed, key, count, config.image_size, vocabulary.things, stuff, strange)
+    return tqdm(scenes, f"make {key}", count, file=sys.stderr, leave=False)
+
+
+def _write_captions(config: WorldConfig, folder: Path) -> None:
+    """``captions.csv`` with its pictures, and ``heldout.json`` with all names and those never captioned."""
+    sizes = config.caption_image_size, config.image_size
+    test = max(len(HELD_OUT), config.caption_images // 20)
+    rows: list[dict[str, str]] = []
+    pictures = make_training_pictures(config.seed, config.caption_images, *sizes)
+    for picture in tqdm(pictures, "make captions", config.caption_images, file=sys.stderr, leave=False):
+        rows.append(_write_captioned(folder, len(rows), "train", picture))
+    for picture in make_test_pictures(config.seed, test, *sizes):
+        rows.append(_write_captioned(folder, len(rows), "test", picture))
+    with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, CAPTION_FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    names = [name(concept) for concept in range(CONCEPTS)]
+    content = {"names": names, "things": names[:FIRST_STUFF], "stuff": names[FIRST_STUFF:]}
+    save_text(folder / "heldout.json", json.dumps(content | {"heldout": [name(i) for i in HELD_OUT]}, indent=1) + "\n")
+
+
+def _write_captioned(folder: Path, number: int, split: str, picture: Captioned) -> dict[str, str]:
+    path = f"images/{number:06d}.jpg"
+    save_picture(folder / path, picture.image)
+    return {"image": path, "caption": picture.caption, "split": split, "kind": picture.kind, "name": picture.name}

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import pytest
+
+from opentrans import __version__
+from opentrans.cli import get_verbs, main
+
+EXPECTED = {
+    "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
+    "find-subnetwork", "plan-freeze", "finetune", "evaluate", "profile-target", "count-costs",
+    "collect-results", "make-tables", "make-figures", "schema",
+}  # fmt: skip
+
+
+def test_every_step_of_the_workflow_is_a_verb():
+    assert set(get_verbs()) >= EXPECTED
+
+
+@pytest.mark.parametrize("verb", sorted(EXPECTED))
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert "--config" in capsys.readouterr().out
+
+
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
+    status = main(["schema", "--config", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "schema.json")])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.count("\n") == 1
+    assert "none.yaml" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_and_the_installed_command_answer():
+    result = subprocess.run(
+        [sys.executable, "-m", "opentrans", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == __version__
+
+
+def test_help_does_not_import_torch():
+    code = "import sys, opentrans.cli as cli; cli.build_parser(cli.get_verbs()); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"

@@ -1,0 +1,80 @@
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from opentrans.config import Config, load_config, merge, parse_config
+from opentrans.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+MINI = ROOT / "config" / "config.yaml"
+
+
+@pytest.fixture
+def content():
+    return copy.deepcopy(yaml.safe_load(MINI.read_text()))
+
+
+def set_key(content, dotted, value):
+    *parents, last = dotted.split(".")
+    for name in parents:
+        content = content[name]
+    content[last] = value
+
+
+@pytest.mark.parametrize(
+    "overlay", [[], *([path] for path in sorted((ROOT / "config").glob("*.yaml")) if path != MINI)]
+)
+def test_every_shipped_configuration_is_valid(overlay):
+    assert load_config([MINI, *overlay]).seeds
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seedz", [0]),
+        ("seeds", []),
+        ("profile", "Mini World"),
+        ("benchmarks", ["coco", "imagenet"]),
+        ("subnetworks.ours.density", 0),
+        ("subnetworks.ours.loss", "l2"),
+        ("targets.han.kind", "unet"),
+        ("targets.han.transfer.optimizer.name", "adam"),
+        ("targets.han.transfer.iterations", "many"),
+        ("teacher.pretrained", "openai"),
+        ("freezing.random50.ratio", 1.5),
+    ],
+)
+def test_a_wrong_key_or_value_is_one_line_naming_file_and_field(content, key, value):
+    set_key(content, key, value)
+    with pytest.raises(UserError) as caught:
+        parse_config(content, "my.yaml")
+    field = "teacher" if key == "teacher.pretrained" else key
+    assert str(caught.value).startswith(f"my.yaml: {field}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_yaml_or_missing_is_named(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    for path in (broken, tmp_path / "missing.yaml"):
+        with pytest.raises(UserError, match=path.name):
+            load_config([path])
+
+
+def test_overlays_merge_dictionaries_and_replace_the_rest():
+    assert merge({"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}, "d": 1}
+
+
+def test_the_committed_schema_is_the_typed_definition():
+    committed = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert committed == json.loads(json.dumps(Config.model_json_schema()))
+
+
+def test_every_configuration_key_is_described():
+    text = (ROOT / "config" / "README.md").read_text()
+    schema = Config.model_json_schema()
+    names = set(schema["properties"]).union(*(part["properties"] for part in schema["$defs"].values()))
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []

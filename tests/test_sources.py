@@ -1,0 +1,32 @@
+import shutil
+
+import opentrans.sources
+from opentrans.cli import get_verbs
+from opentrans.sources import PACKAGE, get_sources, hash_sources
+
+
+def names(verb):
+    return {path.relative_to(PACKAGE).as_posix() for path in get_sources(verb)}
+
+
+def test_sources_follow_imports_inside_functions():
+    assert {"commands/finetune.py", "training/engine.py", "models/han.py", "errors.py"} <= names("finetune")
+
+
+def test_a_table_does_not_depend_on_the_training_code():
+    assert not any(name.startswith(("training", "models")) for name in names("make-tables"))
+
+
+def test_the_digest_follows_the_content_of_reachable_files_only(tmp_path, monkeypatch):
+    package = tmp_path / "opentrans"
+    shutil.copytree(PACKAGE, package)
+    monkeypatch.setattr(opentrans.sources, "PACKAGE", package)
+    before = hash_sources("make-tables")
+    (package / "training" / "engine.py").write_text("# changed\n")
+    assert hash_sources("make-tables") == before
+    (package / "errors.py").write_text((package / "errors.py").read_text() + "# changed\n")
+    assert hash_sources("make-tables") != before
+
+
+def test_every_verb_has_sources():
+    assert all(f"commands/{verb.replace('-', '_')}.py" in names(verb) for verb in get_verbs())

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.teacher import Teacher
+from opentrans.config import OptimizerConfig, TransferConfig
+from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
+from opentrans.files import write_csv
+from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.models.protocol import IGNORE, Normalize, Target
+from opentrans.pruning.magnitude import random_masks
+from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
+from opentrans.regions import get_regions
+from opentrans.training.data import CropSettings, TrainingData
+from opentrans.training.engine import Run
+
+ARCHITECTURE = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+CLASSES, IMAGES = 4, 5
+
+
+class PixelTarget(Target):
+    """A linear classifier on res5; batch norm stays in evaluation mode so that images do not interact."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+        self.normalize = Normalize((0.5,) * 3, (1.0,) * 3)
+        self.head = nn.Conv2d(backbone.channels["res5"], CLASSES, 1)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def loss(self, batch):
+        logits = self.head(self.backbone(self.normalize(batch.images))["res5"])
+        logits = F.interpolate(logits, batch.labels.shape[-2:], mode="bilinear")
+        return {"cross_entropy": F.cross_entropy(logits, batch.labels, ignore_index=IGNORE) * batch.share}
+
+    def predict(self, image, vocabulary, size):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="session")
+def teacher():
+    torch.manual_seed(0)
+    return Teacher(ARCHITECTURE)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    generator, rows = np.random.default_rng(0), []
+    for index in range(IMAGES):
+        label = np.repeat(np.repeat(generator.integers(0, CLASSES + 1, (3, 4)), 16, 0), 16, 1).astype(np.uint8)
+        image = (label[..., None] * 40 + generator.integers(0, 40, (*label.shape, 3))).astype(np.uint8)
+        label[label == CLASSES] = 255
+        Image.fromarray(image).save(folder / f"{index}.png")
+        Image.fromarray(label).save(folder / f"{index}_label.png")
+        row = {"image_id": index, "image": f"{index}.png", "label": f"{index}_label.png", "height": 48, "width": 64}
+        rows.append({field: row.get(field, "") for field in INDEX_FIELDS})
+    write_csv(folder / "index.csv", INDEX_FIELDS, rows)
+    Vocabulary("test", tuple((f"class {index}",) for index in range(CLASSES)), 255).write(folder / "vocabulary.json")
+    return PreparedDataset.open(folder)
+
+
+@pytest.fixture(scope="session")
+def embeddings(dataset):
+    rows = [
+        (record, int(name))
+        for record in range(len(dataset))
+        for name in get_regions(dataset.label(record), None, "class", 255)[0]
+    ]
+    record, region = torch.tensor(rows).T.contiguous()
+    vectors = F.normalize(torch.randn(len(rows), 32, generator=torch.Generator().manual_seed(1)), dim=-1)
+    return RegionEmbeddings(vectors, record, region, region.clone(), "class", "crop", len(dataset))
+
+
+@pytest.fixture
+def data(dataset, embeddings):
+    return TrainingData(dataset, embeddings, CropSettings(48, (0.8, 1.2)), "class", 1, seed=3)
+
+
+@pytest.fixture
+def make_run(teacher, data):
+    def make(seed=0, **changes):
+        torch.manual_seed(seed)
+        target = PixelTarget(ClipBackbone.of_teacher(teacher))
+        optimizer = OptimizerConfig(name="sgd", lr=0.05, weight_decay=0.01, milestones=[4], clip_norm=5.0)
+        values = {"iterations": 6, "warmup_iterations": 2, "batch_size": 4, "crop_size": 48, "optimizer": optimizer}
+        shapes = {name: weight.shape for name, weight in get_prunable(target.backbone).items()}
+        subnetwork = Subnetwork.of_backbone(
+            target.backbone, random_masks(shapes, sum(shape.numel() for shape in shapes.values()) // 3, 0)
+        )
+        subnetwork.apply_to(target.backbone)
+        settings = TransferConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
+        return Run(
+            target, data, settings, MaskKeeper(target.backbone, subnetwork.masks), {"target": "t", "seed": str(seed)}
+        )
+
+    return make

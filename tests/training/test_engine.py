@@ -1,0 +1,120 @@
+import pytest
+import torch
+
+from opentrans.config import OptimizerConfig
+from opentrans.errors import UserError
+from opentrans.files import sha256
+from opentrans.pruning.subnetwork import get_prunable
+from opentrans.training.checkpoint import load_checkpoint
+from opentrans.training.devices import split_batch
+from opentrans.training.engine import recalibrate_batchnorm, train, write_log
+from opentrans.training.schedule import get_lr
+
+
+def finish(run, tmp_path, name, until=6):
+    train(run, until, tmp_path / f"{name}.unfinished")
+    run.save(tmp_path / name)
+    return tmp_path / name
+
+
+def test_the_schedule_steps_at_its_milestones():
+    settings = OptimizerConfig(name="sgd", lr=1.5e-4, milestones=[40_000, 45_000])
+    rates = [get_lr(settings, iteration) for iteration in (0, 39_999, 40_000, 44_999, 45_000)]
+    assert rates == pytest.approx([1.5e-4, 1.5e-4, 1.5e-5, 1.5e-5, 1.5e-6])
+
+
+def test_training_lowers_the_loss(make_run, tmp_path):
+    run = make_run(optimizer=OptimizerConfig(name="adamw", lr=0.02))
+    train(run, 60, tmp_path / "checkpoint")
+    losses = [row["loss"] for row in run.log]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run, tmp_path):
+    whole = finish(make_run(), tmp_path, "whole")
+    first = make_run()
+    train(first, 4, tmp_path / "unfinished")  # as if killed after iteration 3: the file holds iteration 2
+    assert load_checkpoint(tmp_path / "unfinished").iteration == 2
+    second = make_run(seed=0)
+    torch.rand(7)  # the random state comes from the checkpoint, not from here
+    second.resume(tmp_path / "unfinished")
+    assert sha256(finish(second, tmp_path, "resumed")) == sha256(whole)
+
+
+def test_weights_outside_the_mask_are_zero_after_every_step(make_run, tmp_path):
+    run = make_run()
+    outside = {name: weight == 0 for name, weight in get_prunable(run.target.backbone).items()}
+    for until in range(1, 7):
+        train(run, until, tmp_path / "checkpoint")
+        for name, weight in get_prunable(run.target.backbone).items():
+            assert torch.equal(weight == 0, outside[name])
+
+
+def test_micro_batches_give_the_gradient_of_the_global_batch(make_run, tmp_path):
+    whole, parts = make_run(), make_run(micro_batch_size=1)
+    for run in (whole, parts):
+        run.target.loss = lambda batch, run=run: {
+            "mean": (run.target.head(run.target.backbone(batch.images)["res5"]) - 1).square().mean() * batch.share
+        }
+        train(run, 2, tmp_path / "checkpoint")
+    for one, other in zip(whole.target.parameters(), parts.target.parameters(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "count", "micro"), [(8, 1, None), (8, 3, None), (28, 4, 2), (7, 2, 3)])
+def test_the_processes_share_the_global_batch(size, count, micro):
+    parts = [split_batch(size, rank, count, micro) for rank in range(count)]
+    places = [place for rank in parts for part in rank for place in part]
+    assert sorted(places) == list(range(size))
+    assert micro is None or max(len(part) for rank in parts for part in rank) <= micro
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(make_run, tmp_path):
+    run = make_run()
+    train(run, 3, tmp_path / "checkpoint")
+    kept = sha256(tmp_path / "checkpoint")
+    run.target.loss = lambda batch: {"bad": run.target.head.weight.sum() * float("nan")}
+    with pytest.raises(UserError, match="iteration 3: the loss is nan"):
+        train(run, 6, tmp_path / "checkpoint")
+    assert sha256(tmp_path / "checkpoint") == kept
+
+
+def test_a_truncated_checkpoint_is_refused_in_one_line(make_run, tmp_path):
+    path = finish(make_run(), tmp_path, "checkpoint", until=1)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="checkpoint: damaged or not safetensors"):
+        make_run().resume(path)
+
+
+def test_a_checkpoint_of_another_run_is_refused(make_run, tmp_path):
+    path = finish(make_run(), tmp_path, "checkpoint", until=1)
+    with pytest.raises(UserError, match="checkpoint of another run: seed is 0, this run's is 1"):
+        make_run(seed=1).resume(path)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(make_run, tmp_path):
+    path = finish(make_run(), tmp_path, "checkpoint", until=1)
+    run = make_run()
+    run.target.head = torch.nn.Conv2d(3, 3, 1)
+    with pytest.raises(UserError, match="does not fit the configured target"):
+        run.resume(path)
+
+
+def test_recalibrated_statistics_are_the_averages_over_the_batches(make_run):
+    run = make_run()
+    images = [torch.stack([torch.from_numpy(e.image) for e in run.data.get_examples(k, 4, range(4))]) for k in range(3)]
+    with torch.no_grad():
+        stem = [run.target.backbone.conv1(part.permute(0, 3, 1, 2) / 255 - 0.5) for part in images]
+    recalibrate_batchnorm(run, 3)
+    expected = torch.stack([values.mean((0, 2, 3)) for values in stem]).mean(0)
+    assert torch.allclose(run.target.backbone.bn1.running_mean, expected, atol=1e-5)
+    assert not run.target.backbone.bn1.training
+
+
+def test_the_log_has_a_row_for_each_iteration(make_run, tmp_path):
+    run = make_run()
+    finish(run, tmp_path, "checkpoint")
+    write_log(tmp_path / "log.csv", run.log)
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "iteration,lr,loss,cross_entropy"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5", "6"]

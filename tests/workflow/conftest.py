@@ -1,0 +1,55 @@
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working folder with the tiny profile."""
+
+    folder: Path
+
+    def snakemake(self, *arguments, check=True):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "2"]
+        command += ["--directory", self.folder, "--configfile", self.folder / "tiny.yaml", *arguments]
+        environment = os.environ | {"HOME": str(self.folder)}
+        result = subprocess.run(
+            [str(word) for word in command], capture_output=True, text=True, cwd=self.folder, env=environment
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr + self.logs()
+        return result
+
+    def logs(self):
+        """The logs of the jobs, for a failing test's message."""
+        return "\n".join(f"== {path.name}\n{path.read_text()[-2000:]}" for path in self.folder.rglob("*.log"))
+
+    @property
+    def results(self):
+        return self.folder / "results" / "tiny"
+
+
+def make_project(folder):
+    for name in ("tiny.yaml", "experiments.csv"):
+        shutil.copy(HERE / name, folder)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The tiny profile, run through the whole graph once."""
+    project = make_project(tmp_path_factory.mktemp("tiny"))
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return make_project(tmp_path)

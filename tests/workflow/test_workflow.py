@@ -1,0 +1,78 @@
+import re
+
+import pandas as pd
+import pytest
+import yaml
+
+
+def get_planned(result):
+    """The rules that a dry run plans, with the number of their jobs."""
+    text = result.stdout + result.stderr
+    return {rule: int(count) for rule, count in re.findall(r"^([a-z_]+)\s+(\d+)$", text, re.MULTILINE)}
+
+
+def change(project, key, value):
+    """Lay one changed setting over the tiny profile; returns Snakemake's plan for it."""
+    path = project.folder / "changed.yaml"
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    path.write_text(yaml.safe_dump(value))
+    return get_planned(project.snakemake("--configfile", project.folder / "tiny.yaml", path, "-n"))
+
+
+def test_the_whole_graph_runs_to_the_tables(finished):
+    for number in (1, 2, 4):
+        for kind in ("csv", "md", "tex"):
+            assert (finished.results / f"tables/table{number}.{kind}").stat().st_size > 0
+    table = pd.read_csv(finished.results / "tables/table1.csv")
+    assert set(table["row"]) == {"Han et al.", "Random (DeeplabV3)", "Ours (FC-CLIP)"}
+
+
+def test_results_have_a_row_for_each_run_and_benchmark(finished):
+    results = pd.read_csv(finished.results / "results.csv")
+    assert {"target", "subnetwork", "freeze", "seed", "benchmark", "denominator", "miou"} <= set(results.columns)
+    present = results[results.denominator == "present"]
+    assert present.groupby(["target", "subnetwork", "freeze", "seed"]).benchmark.nunique().eq(7).all()
+    assert len(present.groupby(["target", "subnetwork", "freeze", "seed"])) == 4
+    assert results.miou.between(0, 100).all()
+
+
+def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):
+    table = pd.read_csv(finished.results / "tables/table1.csv").set_index("row")
+    assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150"])
+    assert not pd.isna(table.loc["Ours (FC-CLIP)", "pc59"])
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    result = finished.snakemake("-n")
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "rerun", "kept"),
+    [
+        ("targets.deeplabv3.transfer.iterations", 5, {"finetune": 1, "evaluate_run": 1}, {"find_subnetwork", "train_teacher"}),
+        ("evaluation.denominator", "union", {"collect_results": 1}, {"finetune", "find_subnetwork"}),
+        ("freezing.alpha_bottom50.ratio", 0.25, {"plan_freeze": 2, "finetune": 1}, {"warm_up", "find_subnetwork"}),
+    ],
+)
+def test_a_changed_setting_reruns_what_depends_on_it(finished, key, value, rerun, kept):
+    planned = change(finished, key, value)
+    assert {rule: planned.get(rule) for rule in rerun} == rerun
+    assert not kept & set(planned)
+
+
+def test_a_wrong_setting_is_one_clear_line(fresh):
+    path = fresh.folder / "wrong.yaml"
+    path.write_text("targets: {han: {widht: 3}}")
+    result = fresh.snakemake("--configfile", fresh.folder / "tiny.yaml", path, "-n", check=False)
+    assert result.returncode != 0
+    assert "targets.han.widht" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_every_job_leaves_a_log_and_a_benchmark(finished):
+    logs = {path.relative_to(finished.results / "logs").with_suffix("") for path in finished.results.rglob("*.log")}
+    jobs = {path.relative_to(finished.results / "benchmarks").with_suffix("") for path in finished.results.rglob("*.tsv")}
+    assert logs == jobs
+    assert len(logs) > 25

@@ -1,0 +1,221 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(workflow.basedir).parent
+# Rules call `python -m opentrans`: the interpreter that runs Snakemake, unless a conda environment is active.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = str(REPOSITORY / "src")
+sys.path.insert(0, str(REPOSITORY / "src"))
+
+from snakemake.exceptions import WorkflowError
+
+from opentrans.config import parse_config
+from opentrans.errors import UserError
+from opentrans.experiments import read_experiments, runs_of
+from opentrans.files import write_text
+from opentrans.sources import hash_sources
+
+
+
+def get_project_file(path):
+    """A file named relative to the working directory, or else to this repository."""
+    return path if Path(path).exists() else str(REPOSITORY / path)
+
+
+try:
+    CONFIG = parse_config(config, "configuration")
+    EXPERIMENTS = [
+        experiment
+        for experiment in read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
+        if experiment.table in CONFIG.tables
+    ]
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{CONFIG.profile}"
+DATA = f"data/{CONFIG.profile}"
+WORLD = f"{DATA}/world"
+PREPARED = f"{DATA}/prepared"
+LOGS = f"{RESULTS}/logs"
+JOBS = f"{RESULTS}/benchmarks"
+TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
+REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
+PAPER = get_project_file("config/paper_results.csv")
+SHEET = get_project_file(CONFIG.experiments)
+RUN = "{target}/{subnetwork}/{freeze}/seed{seed}"
+TRAINING_SET = "coco/train"
+SETS = [TRAINING_SET, *(f"{benchmark}/val" for benchmark in CONFIG.benchmarks)]
+GPUS = 0 if CONFIG.device == "cpu" else 1
+
+# What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
+SETTINGS = f"{RESULTS}/config.yaml"
+_content = CONFIG.model_dump_json(indent=1) + "\n"
+if not Path(SETTINGS).exists() or Path(SETTINGS).read_text() != _content:
+    write_text(Path(SETTINGS), _content)
+
+
+wildcard_constraints:
+    target="|".join(CONFIG.targets),
+    subnetwork="|".join(CONFIG.subnetworks),
+    freeze="|".join(CONFIG.freezing),
+    seed=r"\d+",
+    prompts="plain|ensemble",
+    dataset="|".join({name.split("/")[0] for name in SETS}),
+    split="train|val",
+
+
+def get_settings(*sections):
+    """The configuration under dotted names, as text: a rule reruns when, and only when, its part changes."""
+    parts = {}
+    for section in sections:
+        part = CONFIG.model_dump(mode="json")
+        for name in section.split("."):
+            part = part[name]
+        parts[section] = part
+    return json.dumps(parts, sort_keys=True)
+
+
+def get_code(verb):
+    """A digest of the source files behind a verb: a rule reruns when the code that it calls changes."""
+    return hash_sources(verb)
+
+
+def get_world():
+    """The generated world, where the data set is the mini world's."""
+    return [f"{WORLD}/manifest.json"] if CONFIG.data.raw_root == WORLD else []
+
+
+def get_prepared(name):
+    """The files that stand for the prepared data set `name` (data set/split)."""
+    return [f"{PREPARED}/{name}/{file}" for file in ("stats.json", "index.csv", "vocabulary.json")]
+
+
+def get_all_prepared():
+    """The files of every prepared data set."""
+    return [path for name in SETS for path in get_prepared(name)]
+
+
+def get_train_text(wildcards):
+    """The training vocabulary's embeddings with the prompts of the target."""
+    return f"{RESULTS}/text/{CONFIG.targets[wildcards.target].prompts}/coco_train.safetensors"
+
+
+def get_benchmark_texts(wildcards):
+    """The benchmarks' embeddings with the prompts of the target."""
+    prompts = CONFIG.targets[wildcards.target].prompts
+    return [f"{RESULTS}/text/{prompts}/{benchmark}_val.safetensors" for benchmark in CONFIG.benchmarks]
+
+
+def get_text_options(wildcards, input):
+    """Benchmark=file pairs for `get_benchmark_texts`."""
+    return [f"{benchmark}={path}" for benchmark, path in zip(CONFIG.benchmarks, input.texts, strict=True)]
+
+
+def get_match(wildcards):
+    """The subnetwork whose layer densities a per-layer random mask copies."""
+    match = CONFIG.subnetworks[wildcards.subnetwork].match
+    return [f"{RESULTS}/subnetworks/{match}/seed{wildcards.seed}/subnetwork.safetensors"] if match else []
+
+
+def get_match_option(wildcards, input):
+    """The command-line option for `get_match`."""
+    return f"--match {input.match}" if input.match else ""
+
+
+def get_recipe(wildcards):
+    """The settings behind a subnetwork."""
+    return get_settings(f"subnetworks.{wildcards.subnetwork}", "threads.subnetwork", "device", "data")
+
+
+def get_warm_up(wildcards):
+    """The warm-up checkpoint that a run continues, where its target has a warm-up."""
+    if not CONFIG.targets[wildcards.target].transfer.warmup_iterations:
+        return []
+    return [f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"]
+
+
+def get_plan_weights(wildcards):
+    """The weights that a freeze plan judges: after the warm-up, or the subnetwork's where there is none."""
+    found = get_warm_up(wildcards)
+    return found or [f"{RESULTS}/subnetworks/{wildcards.subnetwork}/seed{wildcards.seed}/subnetwork.safetensors"]
+
+
+def get_plan(wildcards):
+    """The freeze plan of a run, where it freezes."""
+    if CONFIG.freezing[wildcards.freeze].method == "none":
+        return []
+    return [f"{RESULTS}/freeze_plans/{wildcards.target}/{wildcards.subnetwork}/{wildcards.freeze}/seed{wildcards.seed}/plan.csv"]
+
+
+def get_run_options(wildcards, input):
+    """The command-line options for the files that only some runs have."""
+    start = f"--start {input.start}" if input.start else ""
+    return f"{start} --plan {input.plan}" if input.plan else start
+
+
+def get_plan_option(wildcards, input):
+    """The command-line option for a freeze plan."""
+    return f"--plan {input.plan}" if input.plan else ""
+
+
+def get_weights_prefix(wildcards):
+    """Where the backbone's weights lie in the file that a freeze plan judges."""
+    return "model.backbone." if get_warm_up(wildcards) else "weight."
+
+
+def get_freeze_settings(wildcards):
+    """The settings behind a freeze plan."""
+    return get_settings(f"freezing.{wildcards.freeze}")
+
+
+def get_target_settings(wildcards):
+    """The settings behind a run of a target."""
+    return get_settings(f"targets.{wildcards.target}", "threads.run", "device", "data")
+
+
+def get_cost_settings(wildcards):
+    """The settings behind a target's costs."""
+    return get_settings(f"targets.{wildcards.target}", "costs")
+
+
+def get_evaluation_settings(wildcards):
+    """The settings behind an evaluation: the architecture and the protocol, not the training."""
+    target = CONFIG.targets[wildcards.target].model_dump(mode="json", exclude={"transfer"})
+    return json.dumps(target, sort_keys=True) + get_settings("evaluation", "threads.run", "device", "benchmarks")
+
+
+def get_training_memory(wildcards, attempt):
+    """Memory of a training job in megabytes; more at every attempt."""
+    return 4000 * attempt
+
+
+def format_run(path, run):
+    """Fill a path pattern with a run's names."""
+    return path.format(target=run.target, subnetwork=run.subnetwork, freeze=run.freeze, seed=run.seed)
+
+
+def get_evaluations():
+    """The evaluations that the tables need."""
+    runs = runs_of([experiment for experiment in EXPERIMENTS if experiment.evaluate], CONFIG.seeds)
+    return [
+        format_run(f"{RESULTS}/evaluations/{RUN}", run) + f"/{benchmark}.json"
+        for run in runs
+        for benchmark in CONFIG.benchmarks
+    ]
+
+
+def get_costs():
+    """The costs that the tables need."""
+    return [format_run(f"{RESULTS}/costs/{RUN}/costs.json", run) for run in runs_of(EXPERIMENTS, CONFIG.seeds)]
+
+
+def get_tables():
+    """The tables."""
+    return [f"{RESULTS}/tables/table{number}.{kind}" for number in CONFIG.tables for kind in ("csv", "md", "tex")]
+
+
+def get_figures():
+    """The figures."""
+    return [f"{RESULTS}/figures/table1.{kind}" for kind in ("svg", "png")] if 1 in CONFIG.tables else []

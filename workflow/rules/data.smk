@@ -1,0 +1,51 @@
+rule make_world:
+    output:
+        manifest=f"{WORLD}/manifest.json",
+    log:
+        f"{LOGS}/make_world.log",
+    benchmark:
+        f"{JOBS}/make_world.tsv"
+    params:
+        settings=get_settings("world"),
+        code=get_code("make-world"),
+        folder=WORLD,
+        config=SETTINGS,
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Drawing the mini world in the official layouts"
+    shell:
+        "python -m opentrans make-world --config {params.config} --output {params.folder} > {log} 2>&1"
+
+
+rule prepare_dataset:
+    input:
+        get_world(),
+    output:
+        stats=f"{PREPARED}/{{dataset}}/{{split}}/stats.json",
+        index=f"{PREPARED}/{{dataset}}/{{split}}/index.csv",
+        vocabulary=f"{PREPARED}/{{dataset}}/{{split}}/vocabulary.json",
+    log:
+        f"{LOGS}/prepare_dataset/{{dataset}}_{{split}}.log",
+    benchmark:
+        f"{JOBS}/prepare_dataset/{{dataset}}_{{split}}.tsv"
+    params:
+        settings=get_settings("data"),
+        code=get_code("prepare"),
+        folder=subpath(output.stats, parent=True),
+        config=SETTINGS,
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Preparing {wildcards.dataset} {wildcards.split}"
+    shell:
+        "python -m opentrans prepare --config {params.config} --dataset {wildcards.dataset} --split {wildcards.split}"
+        " --workers {threads} --output {params.folder} > {log} 2>&1"

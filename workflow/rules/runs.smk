@@ -1,0 +1,135 @@
+rule warm_up:
+    input:
+        get_prepared(TRAINING_SET),
+        teacher=TEACHER,
+        regions=REGIONS,
+        text=get_train_text,
+        subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",
+    output:
+        checkpoint=f"{RESULTS}/warm_ups/{{target}}/{{subnetwork}}/seed{{seed}}/checkpoint.safetensors",
+        log=f"{RESULTS}/warm_ups/{{target}}/{{subnetwork}}/seed{{seed}}/log.csv",
+    log:
+        f"{LOGS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.log",
+    benchmark:
+        f"{JOBS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.tsv"
+    params:
+        settings=get_target_settings,
+        code=get_code("finetune"),
+        dataset=f"{PREPARED}/{TRAINING_SET}",
+        config=SETTINGS,
+    threads: CONFIG.threads.run
+    resources:
+        mem_mb=get_training_memory,
+        runtime=1440,
+        gpu=GPUS,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
+    shell:
+        "python -m opentrans finetune --config {params.config} --phase warm-up --target {wildcards.target}"
+        " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
+        " --regions {input.regions} --subnetwork {input.subnetwork} --output {output.checkpoint} --log {output.log}"
+        " > {log} 2>&1"
+
+
+rule plan_freeze:
+    input:
+        weights=get_plan_weights,
+    output:
+        plan=f"{RESULTS}/freeze_plans/{RUN}/plan.csv",
+    log:
+        f"{LOGS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+    benchmark:
+        f"{JOBS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    params:
+        settings=get_freeze_settings,
+        code=get_code("plan-freeze"),
+        prefix=get_weights_prefix,
+        config=SETTINGS,
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
+    shell:
+        "python -m opentrans plan-freeze --config {params.config} --recipe {wildcards.freeze} --seed {wildcards.seed}"
+        " --weights {input.weights} --prefix {params.prefix} --output {output.plan} > {log} 2>&1"
+
+
+rule finetune:
+    input:
+        get_prepared(TRAINING_SET),
+        teacher=TEACHER,
+        regions=REGIONS,
+        text=get_train_text,
+        subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",
+        start=get_warm_up,
+        plan=get_plan,
+    output:
+        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        log=f"{RESULTS}/runs/{RUN}/log.csv",
+    log:
+        f"{LOGS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+    benchmark:
+        f"{JOBS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    params:
+        settings=get_target_settings,
+        code=get_code("finetune"),
+        dataset=f"{PREPARED}/{TRAINING_SET}",
+        options=get_run_options,
+        config=SETTINGS,
+    threads: CONFIG.threads.run
+    resources:
+        mem_mb=get_training_memory,
+        runtime=4320,
+        gpu=GPUS,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
+    shell:
+        "python -m opentrans finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
+        " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
+        " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} --output {output.checkpoint}"
+        " --log {output.log} > {log} 2>&1"
+
+
+rule evaluate_run:
+    input:
+        get_all_prepared(),
+        teacher=TEACHER,
+        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        train_text=get_train_text,
+        texts=get_benchmark_texts,
+    output:
+        metrics=[f"{RESULTS}/evaluations/{RUN}/{benchmark}.json" for benchmark in CONFIG.benchmarks],
+        confusions=[f"{RESULTS}/evaluations/{RUN}/{benchmark}.safetensors" for benchmark in CONFIG.benchmarks],
+    log:
+        f"{LOGS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+    benchmark:
+        f"{JOBS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    params:
+        settings=get_evaluation_settings,
+        code=get_code("evaluate"),
+        datasets=[f"{benchmark}={PREPARED}/{benchmark}/val" for benchmark in CONFIG.benchmarks],
+        texts=get_text_options,
+        folder=subpath(output.metrics[0], parent=True),
+        config=SETTINGS,
+    threads: CONFIG.threads.run
+    resources:
+        mem_mb=get_training_memory,
+        runtime=720,
+        gpu=GPUS,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
+    shell:
+        "python -m opentrans evaluate --config {params.config} --target {wildcards.target}"
+        " --subnetwork {wildcards.subnetwork} --freeze {wildcards.freeze} --seed {wildcards.seed}"
+        " --run {input.checkpoint} --teacher {input.teacher} --train-text {input.train_text}"
+        " --datasets {params.datasets} --texts {params.texts} --output-dir {params.folder} > {log} 2>&1"

@@ -1,0 +1,112 @@
+if CONFIG.teacher.pretraining:
+
+    rule train_teacher:
+        input:
+            f"{WORLD}/manifest.json",
+        output:
+            teacher=TEACHER,
+            log=f"{RESULTS}/teacher/log.csv",
+            zero_shot=f"{RESULTS}/teacher/zero_shot.json",
+        log:
+            f"{LOGS}/train_teacher.log",
+        benchmark:
+            f"{JOBS}/train_teacher.tsv"
+        params:
+            settings=get_settings("teacher", "threads.teacher"),
+            code=get_code("train-teacher"),
+            captions=f"{WORLD}/captions",
+            config=SETTINGS,
+        threads: CONFIG.threads.teacher
+        resources:
+            mem_mb=4000,
+            runtime=30,
+        conda:
+            "../envs/torch.yaml"
+        message:
+            "Training the mini world's CLIP"
+        shell:
+            "python -m opentrans train-teacher --config {params.config} --captions {params.captions}"
+            " --output {output.teacher} --log {output.log} --zero-shot {output.zero_shot} > {log} 2>&1"
+
+else:
+
+    rule import_teacher:
+        output:
+            teacher=TEACHER,
+        log:
+            f"{LOGS}/import_teacher.log",
+        benchmark:
+            f"{JOBS}/import_teacher.tsv"
+        params:
+            settings=get_settings("teacher"),
+            code=get_code("import-teacher"),
+            config=SETTINGS,
+        threads: 1
+        resources:
+            mem_mb=8000,
+            runtime=30,
+        conda:
+            "../envs/torch.yaml"
+        message:
+            "Importing CLIP's weights"
+        shell:
+            "python -m opentrans import-teacher --config {params.config} --output {output.teacher} > {log} 2>&1"
+
+
+rule embed_vocabularies:
+    input:
+        vocabularies=[f"{PREPARED}/{name}/vocabulary.json" for name in SETS],
+        teacher=TEACHER,
+    output:
+        [f"{RESULTS}/text/{{prompts}}/{name.replace('/', '_')}.safetensors" for name in SETS],
+    log:
+        f"{LOGS}/embed_vocabularies/{{prompts}}.log",
+    benchmark:
+        f"{JOBS}/embed_vocabularies/{{prompts}}.tsv"
+    params:
+        settings=get_settings("teacher.templates"),
+        code=get_code("embed-vocabularies"),
+        vocabularies=[f"{name.replace('/', '_')}={PREPARED}/{name}/vocabulary.json" for name in SETS],
+        folder=f"{RESULTS}/text/{{prompts}}",
+        config=SETTINGS,
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPUS,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Text embeddings of all vocabularies, prompts {wildcards.prompts}"
+    shell:
+        "python -m opentrans embed-vocabularies --config {params.config} --teacher {input.teacher}"
+        " --vocabularies {params.vocabularies} --prompts {wildcards.prompts} --output {params.folder} > {log} 2>&1"
+
+
+rule embed_regions:
+    input:
+        get_prepared(TRAINING_SET),
+        teacher=TEACHER,
+    output:
+        regions=REGIONS,
+    log:
+        f"{LOGS}/embed_regions.log",
+    benchmark:
+        f"{JOBS}/embed_regions.tsv"
+    params:
+        settings=get_settings("teacher.region_encoding", "teacher.region_batch_size", "data", "threads.teacher"),
+        code=get_code("embed-regions"),
+        dataset=f"{PREPARED}/{TRAINING_SET}",
+        config=SETTINGS,
+    threads: CONFIG.threads.teacher
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "CLIP embeddings of the training set's regions"
+    shell:
+        "python -m opentrans embed-regions --config {params.config} --teacher {input.teacher}"
+        " --dataset {params.dataset} --output {output.regions} > {log} 2>&1"
