@@ -2,6 +2,8 @@
 
 import ast
 import hashlib
+import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -59,3 +61,12 @@ def hash_sources(verb: str) -> str:
     for path in get_sources(verb):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def export_interpreter() -> None:
+    """Let ``python -m opentrans`` in child processes mean this interpreter and this source tree.
+
+    An activated conda environment puts its own interpreter before this one and still finds the sources.
+    """
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    os.environ["PYTHONPATH"] = str(PACKAGE.parent)

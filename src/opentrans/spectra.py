@@ -148,9 +148,11 @@ def _quiet() -> Iterator[None]:
     handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            with contextlib.redirect_stderr(io.StringIO()):
-                yield
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings(action="ignore"))
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            yield
     finally:
         logging.disable(disabled)
         root.handlers[:], root.level = handlers, level

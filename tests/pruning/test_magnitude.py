@@ -1,3 +1,4 @@
+import itertools
 import math
 from fractions import Fraction
 
@@ -51,7 +52,7 @@ def test_a_round_removes_at_least_one_weight():
 def test_rounds_fall_strictly_to_exactly_the_target(total, share, density):
     rounds = [total, *plan_rounds(total, share / 100, density / 100)]
     assert rounds[-1] == math.ceil(Fraction(density, 100) * total)
-    assert all(later < earlier for earlier, later in zip(rounds, rounds[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(rounds))
 
 
 def test_the_smallest_go_across_all_layers_by_absolute_value():

@@ -51,7 +51,12 @@ def test_a_second_run_has_nothing_to_do(finished):
 @pytest.mark.parametrize(
     ("key", "value", "rerun", "kept"),
     [
-        ("targets.deeplabv3.transfer.iterations", 5, {"finetune": 1, "evaluate_run": 1}, {"find_subnetwork", "train_teacher"}),
+        (
+            "targets.deeplabv3.transfer.iterations",
+            5,
+            {"finetune": 1, "evaluate_run": 1},
+            {"find_subnetwork", "train_teacher"},
+        ),
         ("evaluation.denominator", "union", {"collect_results": 1}, {"finetune", "find_subnetwork"}),
         ("freezing.alpha_bottom50.ratio", 0.25, {"plan_freeze": 2, "finetune": 1}, {"warm_up", "find_subnetwork"}),
     ],
@@ -73,6 +78,8 @@ def test_a_wrong_setting_is_one_clear_line(fresh):
 
 def test_every_job_leaves_a_log_and_a_benchmark(finished):
     logs = {path.relative_to(finished.results / "logs").with_suffix("") for path in finished.results.rglob("*.log")}
-    jobs = {path.relative_to(finished.results / "benchmarks").with_suffix("") for path in finished.results.rglob("*.tsv")}
+    jobs = {
+        path.relative_to(finished.results / "benchmarks").with_suffix("") for path in finished.results.rglob("*.tsv")
+    }
     assert logs == jobs
     assert len(logs) > 25

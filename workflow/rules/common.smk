@@ -1,12 +1,8 @@
 import json
-import os
 import sys
 from pathlib import Path
 
 REPOSITORY = Path(workflow.basedir).parent
-# Rules call `python -m opentrans`: the interpreter that runs Snakemake, unless a conda environment is active.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = str(REPOSITORY / "src")
 sys.path.insert(0, str(REPOSITORY / "src"))
 
 from snakemake.exceptions import WorkflowError
@@ -15,8 +11,9 @@ from opentrans.config import parse_config
 from opentrans.errors import UserError
 from opentrans.experiments import read_experiments, runs_of
 from opentrans.files import write_text
-from opentrans.sources import hash_sources
+from opentrans.sources import export_interpreter, hash_sources
 
+export_interpreter()
 
 
 def get_project_file(path):
@@ -26,11 +23,7 @@ def get_project_file(path):
 
 try:
     CONFIG = parse_config(config, "configuration")
-    EXPERIMENTS = [
-        experiment
-        for experiment in read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
-        if experiment.table in CONFIG.tables
-    ]
+    EXPERIMENTS = read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -45,8 +38,8 @@ REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
 SHEET = get_project_file(CONFIG.experiments)
 RUN = "{target}/{subnetwork}/{freeze}/seed{seed}"
-TRAINING_SET = "coco/train"
-SETS = [TRAINING_SET, *(f"{benchmark}/val" for benchmark in CONFIG.benchmarks)]
+TRAINING_SET = ("coco", "train")
+SETS = [TRAINING_SET, *((benchmark, "val") for benchmark in CONFIG.benchmarks)]
 GPUS = 0 if CONFIG.device == "cpu" else 1
 
 # What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
@@ -62,7 +55,7 @@ wildcard_constraints:
     freeze="|".join(CONFIG.freezing),
     seed=r"\d+",
     prompts="plain|ensemble",
-    dataset="|".join({name.split("/")[0] for name in SETS}),
+    dataset="|".join(sorted({dataset for dataset, _ in SETS})),
     split="train|val",
 
 
@@ -87,14 +80,30 @@ def get_world():
     return [f"{WORLD}/manifest.json"] if CONFIG.data.raw_root == WORLD else []
 
 
-def get_prepared(name):
-    """The files that stand for the prepared data set `name` (data set/split)."""
-    return [f"{PREPARED}/{name}/{file}" for file in ("stats.json", "index.csv", "vocabulary.json")]
+def get_prepared(dataset, split):
+    """The files that stand for a prepared data set."""
+    return [
+        f"{PREPARED}/{dataset}/{split}/{file}"
+        for file in ("stats.json", "index.csv", "vocabulary.json")
+    ]
 
 
 def get_all_prepared():
     """The files of every prepared data set."""
-    return [path for name in SETS for path in get_prepared(name)]
+    return [path for dataset, split in SETS for path in get_prepared(dataset, split)]
+
+
+def get_vocabularies():
+    """Every prepared vocabulary."""
+    return [f"{PREPARED}/{dataset}/{split}/vocabulary.json" for dataset, split in SETS]
+
+
+def get_text_files():
+    """The embeddings of every vocabulary, by prompts."""
+    return [
+        f"{RESULTS}/text/{{prompts}}/{dataset}_{split}.safetensors"
+        for dataset, split in SETS
+    ]
 
 
 def get_train_text(wildcards):
@@ -105,18 +114,56 @@ def get_train_text(wildcards):
 def get_benchmark_texts(wildcards):
     """The benchmarks' embeddings with the prompts of the target."""
     prompts = CONFIG.targets[wildcards.target].prompts
-    return [f"{RESULTS}/text/{prompts}/{benchmark}_val.safetensors" for benchmark in CONFIG.benchmarks]
+    return [
+        f"{RESULTS}/text/{prompts}/{benchmark}_val.safetensors"
+        for benchmark in CONFIG.benchmarks
+    ]
 
 
 def get_text_options(wildcards, input):
     """Benchmark=file pairs for `get_benchmark_texts`."""
-    return [f"{benchmark}={path}" for benchmark, path in zip(CONFIG.benchmarks, input.texts, strict=True)]
+    return [
+        f"{benchmark}={path}"
+        for benchmark, path in zip(CONFIG.benchmarks, input.texts, strict=True)
+    ]
+
+
+def get_folder(wildcards, output):
+    """The folder of a rule's first output."""
+    return str(Path(output[0]).parent)
+
+
+def get_dataset(wildcards, input):
+    """The folder of the prepared training set, whose files are a rule's first input."""
+    return str(Path(input[0]).parent)
+
+
+def get_vocabulary_options(wildcards, input):
+    """Data set=file pairs of all prepared vocabularies."""
+    pairs = zip(SETS, input.vocabularies, strict=True)
+    return [f"{dataset}_{split}={path}" for (dataset, split), path in pairs]
+
+
+def get_dataset_options(wildcards, input):
+    """Benchmark=folder pairs of the prepared benchmarks."""
+    return [
+        f"{benchmark}={PREPARED}/{benchmark}/val" for benchmark in CONFIG.benchmarks
+    ]
+
+
+def get_captions(wildcards, input):
+    """The folder of the generated captions."""
+    return str(Path(input[0]).parent / "captions")
 
 
 def get_match(wildcards):
     """The subnetwork whose layer densities a per-layer random mask copies."""
     match = CONFIG.subnetworks[wildcards.subnetwork].match
-    return [f"{RESULTS}/subnetworks/{match}/seed{wildcards.seed}/subnetwork.safetensors"] if match else []
+    return (
+        [f"{RESULTS}/subnetworks/{match}/seed{wildcards.seed}/subnetwork.safetensors"]
+        if match
+        else []
+    )
 
 
 def get_match_option(wildcards, input):
@@ -126,27 +173,35 @@ def get_match_option(wildcards, input):
 
 def get_recipe(wildcards):
     """The settings behind a subnetwork."""
-    return get_settings(f"subnetworks.{wildcards.subnetwork}", "threads.subnetwork", "device", "data")
+    return get_settings(
+        f"subnetworks.{wildcards.subnetwork}", "threads.subnetwork", "device", "data"
+    )
 
 
 def get_warm_up(wildcards):
     """The warm-up checkpoint that a run continues, where its target has a warm-up."""
     if not CONFIG.targets[wildcards.target].transfer.warmup_iterations:
         return []
-    return [f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"]
+    return [
+        f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"
+    ]
 
 
 def get_plan_weights(wildcards):
     """The weights that a freeze plan judges: after the warm-up, or the subnetwork's where there is none."""
     found = get_warm_up(wildcards)
-    return found or [f"{RESULTS}/subnetworks/{wildcards.subnetwork}/seed{wildcards.seed}/subnetwork.safetensors"]
+    return found or [
+        f"{RESULTS}/subnetworks/{wildcards.subnetwork}/seed{wildcards.seed}/subnetwork.safetensors"
+    ]
 
 
 def get_plan(wildcards):
     """The freeze plan of a run, where it freezes."""
     if CONFIG.freezing[wildcards.freeze].method == "none":
         return []
-    return [f"{RESULTS}/freeze_plans/{wildcards.target}/{wildcards.subnetwork}/{wildcards.freeze}/seed{wildcards.seed}/plan.csv"]
+    return [
+        f"{RESULTS}/freeze_plans/{wildcards.target}/{wildcards.subnetwork}/{wildcards.freeze}/seed{wildcards.seed}/plan.csv"
+    ]
 
 
 def get_run_options(wildcards, input):
@@ -182,8 +237,12 @@ def get_cost_settings(wildcards):
 
 def get_evaluation_settings(wildcards):
     """The settings behind an evaluation: the architecture and the protocol, not the training."""
-    target = CONFIG.targets[wildcards.target].model_dump(mode="json", exclude={"transfer"})
-    return json.dumps(target, sort_keys=True) + get_settings("evaluation", "threads.run", "device", "benchmarks")
+    target = CONFIG.targets[wildcards.target].model_dump(
+        mode="json", exclude={"transfer"}
+    )
+    return json.dumps(target, sort_keys=True) + get_settings(
+        "evaluation", "threads.run", "device", "benchmarks"
+    )
 
 
 def get_training_memory(wildcards, attempt):
@@ -193,14 +252,16 @@ def get_training_memory(wildcards, attempt):
 
 def format_run(path, run):
     """Fill a path pattern with a run's names."""
-    return path.format(target=run.target, subnetwork=run.subnetwork, freeze=run.freeze, seed=run.seed)
+    return path.format(
+        target=run.target, subnetwork=run.subnetwork, freeze=run.freeze, seed=run.seed
+    )
 
 
 def get_evaluations():
     """The evaluations that the tables need."""
-    runs = runs_of([experiment for experiment in EXPERIMENTS if experiment.evaluate], CONFIG.seeds)
+    runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
     return [
-        format_run(f"{RESULTS}/evaluations/{RUN}", run) + f"/{benchmark}.json"
+        format_run(f"{RESULTS}/evaluations/{RUN}/{benchmark}.json", run)
         for run in runs
         for benchmark in CONFIG.benchmarks
     ]
@@ -208,14 +269,24 @@ def get_evaluations():
 
 def get_costs():
     """The costs that the tables need."""
-    return [format_run(f"{RESULTS}/costs/{RUN}/costs.json", run) for run in runs_of(EXPERIMENTS, CONFIG.seeds)]
+    return [
+        format_run(f"{RESULTS}/costs/{RUN}/costs.json", run)
+        for run in runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds)
+    ]
 
 
 def get_tables():
     """The tables."""
-    return [f"{RESULTS}/tables/table{number}.{kind}" for number in CONFIG.tables for kind in ("csv", "md", "tex")]
+    return [
+        f"{RESULTS}/tables/table{number}.{kind}"
+        for number in CONFIG.tables
+        for kind in ("csv", "md", "tex")
+    ]
 
 
 def get_figures():
-    """The figures."""
-    return [f"{RESULTS}/figures/table1.{kind}" for kind in ("svg", "png")] if 1 in CONFIG.tables else []
+    """The figures of Table 1."""
+    names = ("table1_mean", "table1_benchmarks") if 1 in CONFIG.tables else ()
+    return [
+        f"{RESULTS}/figures/{name}.{kind}" for name in names for kind in ("svg", "png")
+    ]

@@ -8,16 +8,16 @@ rule profile_target:
         f"{LOGS}/profile_target/{{target}}.log",
     benchmark:
         f"{JOBS}/profile_target/{{target}}.tsv"
-    params:
-        settings=get_cost_settings,
-        code=get_code("profile-target"),
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=30,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_cost_settings,
+        code=get_code("profile-target"),
+        config=SETTINGS,
     message:
         "Parameters and multiply-accumulates of {wildcards.target}"
     shell:
@@ -36,17 +36,17 @@ rule count_costs:
         f"{LOGS}/count_costs/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/count_costs/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
     params:
         settings=get_target_settings,
         code=get_code("count-costs"),
         plan=get_plan_option,
         config=SETTINGS,
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=5,
-    conda:
-        "../envs/tables.yaml"
     message:
         "Costs of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:

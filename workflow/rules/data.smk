@@ -5,17 +5,17 @@ rule make_world:
         f"{LOGS}/make_world.log",
     benchmark:
         f"{JOBS}/make_world.tsv"
-    params:
-        settings=get_settings("world"),
-        code=get_code("make-world"),
-        folder=WORLD,
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_settings("world"),
+        code=get_code("make-world"),
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "Drawing the mini world in the official layouts"
     shell:
@@ -33,17 +33,17 @@ rule prepare_dataset:
         f"{LOGS}/prepare_dataset/{{dataset}}_{{split}}.log",
     benchmark:
         f"{JOBS}/prepare_dataset/{{dataset}}_{{split}}.tsv"
-    params:
-        settings=get_settings("data"),
-        code=get_code("prepare"),
-        folder=subpath(output.stats, parent=True),
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_settings("data"),
+        code=get_code("prepare"),
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "Preparing {wildcards.dataset} {wildcards.split}"
     shell:

@@ -7,16 +7,16 @@ rule collect_results:
         f"{LOGS}/collect_results.log",
     benchmark:
         f"{JOBS}/collect_results.tsv"
-    params:
-        settings=get_settings("evaluation.denominator"),
-        code=get_code("collect-results"),
-        config=SETTINGS,
+    conda:
+        "../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/tables.yaml"
+    params:
+        settings=get_settings("evaluation.denominator"),
+        code=get_code("collect-results"),
+        config=SETTINGS,
     message:
         "One row for each run, seed and benchmark"
     shell:
@@ -36,22 +36,23 @@ rule make_tables:
         f"{LOGS}/make_tables.log",
     benchmark:
         f"{JOBS}/make_tables.tsv"
-    params:
-        settings=get_settings("profile", "tables", "seeds", "benchmarks"),
-        code=get_code("make-tables"),
-        folder=f"{RESULTS}/tables",
-        config=SETTINGS,
+    conda:
+        "../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/tables.yaml"
+    params:
+        settings=get_settings("profile", "tables", "seeds", "benchmarks"),
+        code=get_code("make-tables"),
+        tables=CONFIG.tables,
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "The paper's tables"
     shell:
         "python -m opentrans make-tables --config {params.config} --results {input.results} --costs {input.costs}"
-        " --experiments {input.experiments} --paper {input.paper} --output-dir {params.folder} > {log} 2>&1"
+        " --experiments {input.experiments} --paper {input.paper} --tables {params.tables} --output-dir {params.folder} > {log} 2>&1"
 
 
 rule make_figures:
@@ -63,17 +64,17 @@ rule make_figures:
         f"{LOGS}/make_figures.log",
     benchmark:
         f"{JOBS}/make_figures.tsv"
-    params:
-        settings=get_settings("profile", "seeds", "benchmarks"),
-        code=get_code("make-figures"),
-        folder=f"{RESULTS}/figures",
-        config=SETTINGS,
+    conda:
+        "../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=5,
-    conda:
-        "../envs/tables.yaml"
+    params:
+        settings=get_settings("profile", "seeds", "benchmarks"),
+        code=get_code("make-figures"),
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "Figures"
     shell:

@@ -1,6 +1,6 @@
 rule warm_up:
     input:
-        get_prepared(TRAINING_SET),
+        get_prepared(*TRAINING_SET),
         teacher=TEACHER,
         regions=REGIONS,
         text=get_train_text,
@@ -12,18 +12,18 @@ rule warm_up:
         f"{LOGS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.tsv"
-    params:
-        settings=get_target_settings,
-        code=get_code("finetune"),
-        dataset=f"{PREPARED}/{TRAINING_SET}",
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
         mem_mb=get_training_memory,
         runtime=1440,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_target_settings,
+        code=get_code("finetune"),
+        dataset=get_dataset,
+        config=SETTINGS,
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
@@ -42,17 +42,17 @@ rule plan_freeze:
         f"{LOGS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         settings=get_freeze_settings,
         code=get_code("plan-freeze"),
         prefix=get_weights_prefix,
         config=SETTINGS,
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    conda:
-        "../envs/torch.yaml"
     message:
         "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
@@ -62,7 +62,7 @@ rule plan_freeze:
 
 rule finetune:
     input:
-        get_prepared(TRAINING_SET),
+        get_prepared(*TRAINING_SET),
         teacher=TEACHER,
         regions=REGIONS,
         text=get_train_text,
@@ -76,19 +76,19 @@ rule finetune:
         f"{LOGS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
-    params:
-        settings=get_target_settings,
-        code=get_code("finetune"),
-        dataset=f"{PREPARED}/{TRAINING_SET}",
-        options=get_run_options,
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
         mem_mb=get_training_memory,
         runtime=4320,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_target_settings,
+        code=get_code("finetune"),
+        dataset=get_dataset,
+        options=get_run_options,
+        config=SETTINGS,
     message:
         "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
@@ -106,26 +106,32 @@ rule evaluate_run:
         train_text=get_train_text,
         texts=get_benchmark_texts,
     output:
-        metrics=[f"{RESULTS}/evaluations/{RUN}/{benchmark}.json" for benchmark in CONFIG.benchmarks],
-        confusions=[f"{RESULTS}/evaluations/{RUN}/{benchmark}.safetensors" for benchmark in CONFIG.benchmarks],
+        metrics=[
+            f"{RESULTS}/evaluations/{RUN}/{benchmark}.json"
+            for benchmark in CONFIG.benchmarks
+        ],
+        confusions=[
+            f"{RESULTS}/evaluations/{RUN}/{benchmark}.confusion.safetensors"
+            for benchmark in CONFIG.benchmarks
+        ],
     log:
         f"{LOGS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
-    params:
-        settings=get_evaluation_settings,
-        code=get_code("evaluate"),
-        datasets=[f"{benchmark}={PREPARED}/{benchmark}/val" for benchmark in CONFIG.benchmarks],
-        texts=get_text_options,
-        folder=subpath(output.metrics[0], parent=True),
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
         mem_mb=get_training_memory,
         runtime=720,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_evaluation_settings,
+        code=get_code("evaluate"),
+        datasets=get_dataset_options,
+        texts=get_text_options,
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:

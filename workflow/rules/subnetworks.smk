@@ -1,6 +1,6 @@
 rule find_subnetwork:
     input:
-        get_prepared(TRAINING_SET),
+        get_prepared(*TRAINING_SET),
         teacher=TEACHER,
         regions=REGIONS,
         text=f"{RESULTS}/text/plain/coco_train.safetensors",
@@ -13,19 +13,19 @@ rule find_subnetwork:
         f"{LOGS}/find_subnetwork/{{subnetwork}}_seed{{seed}}.log",
     benchmark:
         f"{JOBS}/find_subnetwork/{{subnetwork}}_seed{{seed}}.tsv"
-    params:
-        settings=get_recipe,
-        code=get_code("find-subnetwork"),
-        dataset=f"{PREPARED}/{TRAINING_SET}",
-        match=get_match_option,
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: CONFIG.threads.subnetwork
     resources:
         mem_mb=get_training_memory,
         runtime=2880,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_recipe,
+        code=get_code("find-subnetwork"),
+        dataset=get_dataset,
+        match=get_match_option,
+        config=SETTINGS,
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:

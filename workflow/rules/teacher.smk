@@ -11,17 +11,17 @@ if CONFIG.teacher.pretraining:
             f"{LOGS}/train_teacher.log",
         benchmark:
             f"{JOBS}/train_teacher.tsv"
-        params:
-            settings=get_settings("teacher", "threads.teacher"),
-            code=get_code("train-teacher"),
-            captions=f"{WORLD}/captions",
-            config=SETTINGS,
+        conda:
+            "../envs/torch.yaml"
         threads: CONFIG.threads.teacher
         resources:
             mem_mb=4000,
             runtime=30,
-        conda:
-            "../envs/torch.yaml"
+        params:
+            settings=get_settings("teacher", "threads.teacher"),
+            code=get_code("train-teacher"),
+            captions=get_captions,
+            config=SETTINGS,
         message:
             "Training the mini world's CLIP"
         shell:
@@ -37,16 +37,16 @@ else:
             f"{LOGS}/import_teacher.log",
         benchmark:
             f"{JOBS}/import_teacher.tsv"
-        params:
-            settings=get_settings("teacher"),
-            code=get_code("import-teacher"),
-            config=SETTINGS,
+        conda:
+            "../envs/torch.yaml"
         threads: 1
         resources:
             mem_mb=8000,
             runtime=30,
-        conda:
-            "../envs/torch.yaml"
+        params:
+            settings=get_settings("teacher"),
+            code=get_code("import-teacher"),
+            config=SETTINGS,
         message:
             "Importing CLIP's weights"
         shell:
@@ -55,27 +55,27 @@ else:
 
 rule embed_vocabularies:
     input:
-        vocabularies=[f"{PREPARED}/{name}/vocabulary.json" for name in SETS],
+        vocabularies=get_vocabularies(),
         teacher=TEACHER,
     output:
-        [f"{RESULTS}/text/{{prompts}}/{name.replace('/', '_')}.safetensors" for name in SETS],
+        get_text_files(),
     log:
         f"{LOGS}/embed_vocabularies/{{prompts}}.log",
     benchmark:
         f"{JOBS}/embed_vocabularies/{{prompts}}.tsv"
-    params:
-        settings=get_settings("teacher.templates"),
-        code=get_code("embed-vocabularies"),
-        vocabularies=[f"{name.replace('/', '_')}={PREPARED}/{name}/vocabulary.json" for name in SETS],
-        folder=f"{RESULTS}/text/{{prompts}}",
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_settings("teacher.templates"),
+        code=get_code("embed-vocabularies"),
+        vocabularies=get_vocabulary_options,
+        folder=get_folder,
+        config=SETTINGS,
     message:
         "Text embeddings of all vocabularies, prompts {wildcards.prompts}"
     shell:
@@ -85,7 +85,7 @@ rule embed_vocabularies:
 
 rule embed_regions:
     input:
-        get_prepared(TRAINING_SET),
+        get_prepared(*TRAINING_SET),
         teacher=TEACHER,
     output:
         regions=REGIONS,
@@ -93,18 +93,23 @@ rule embed_regions:
         f"{LOGS}/embed_regions.log",
     benchmark:
         f"{JOBS}/embed_regions.tsv"
-    params:
-        settings=get_settings("teacher.region_encoding", "teacher.region_batch_size", "data", "threads.teacher"),
-        code=get_code("embed-regions"),
-        dataset=f"{PREPARED}/{TRAINING_SET}",
-        config=SETTINGS,
+    conda:
+        "../envs/torch.yaml"
     threads: CONFIG.threads.teacher
     resources:
         mem_mb=8000,
         runtime=720,
         gpu=GPUS,
-    conda:
-        "../envs/torch.yaml"
+    params:
+        settings=get_settings(
+            "teacher.region_encoding",
+            "teacher.region_batch_size",
+            "data",
+            "threads.teacher",
+        ),
+        code=get_code("embed-regions"),
+        dataset=get_dataset,
+        config=SETTINGS,
     message:
         "CLIP embeddings of the training set's regions"
     shell:

@@ -1,21 +1,16 @@
 """Published CLIP weights through open_clip, turned into the teacher's artefact."""
 
+import zipfile
 from pathlib import Path
 
 import open_clip
 import torch
+from torch import Tensor
 
 from opentrans.clip.teacher import Architecture, Teacher, get_architecture
 from opentrans.errors import UserError
 
 FIELD = "teacher.pretrained"
-
-
-def uses_quick_gelu(name: str, pretrained: str) -> bool:
-    """Whether open_clip's tag was trained with QuickGELU (OpenAI's were); False for a local file."""
-    if Path(pretrained).exists():
-        return False
-    return bool((open_clip.get_pretrained_cfg(name, pretrained) or {}).get("quick_gelu", False))
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
@@ -36,8 +31,11 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
         return _import_file(settings, source)
     tags = open_clip.list_pretrained_tags_by_model(architecture) if isinstance(architecture, str) else []
     if not isinstance(architecture, str) or pretrained not in tags:
-        raise UserError(f"{FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}")
-    if uses_quick_gelu(architecture, pretrained):
+        raise UserError(
+            f"{FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
+        )
+    # OpenAI's weights were trained with QuickGELU; the artefact must rebuild the same network.
+    if open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False):
         settings["quick_gelu"] = True
     return _import_file(settings, _download(architecture, pretrained))
 
@@ -50,15 +48,32 @@ def _download(name: str, tag: str) -> Path:
         raise UserError(f"{FIELD}: {tag}", f"download failed ({type(error).__name__}: {error})", remedy) from None
 
 
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive as OpenAI published CLIP in."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+
+
+def _read_torchscript(path: Path) -> dict[str, Tensor]:
+    numbers = ("input_resolution", "context_length", "vocab_size")  # stored beside the weights
+    weights = torch.jit.load(path, map_location="cpu").state_dict()
+    return {name: weight for name, weight in weights.items() if name not in numbers}
+
+
 def _import_file(settings: Architecture, path: Path) -> Teacher:
-    """Build the network of `settings` and load `path` with open_clip's own reader (nothing is unpickled freely)."""
-    teacher = Teacher(settings)
+    """Build the network of `settings` and load `path` (nothing is unpickled freely)."""
     try:
-        open_clip.load_checkpoint(teacher.clip, str(path), strict=True, weights_only=True)
+        if _is_torchscript(path):  # only OpenAI published these, trained with QuickGELU
+            teacher = Teacher(settings | {"quick_gelu": True})
+            teacher.clip.load_state_dict(_read_torchscript(path))
+        else:
+            teacher = Teacher(settings)
+            open_clip.load_checkpoint(teacher.clip, str(path), strict=True, weights_only=True)
     except Exception as error:  # unpickling, zip, safetensors and shape errors have no common base
-        problem = f"these are not the weights of teacher.architecture ({str(error).splitlines()[0]})"
+        problem = f"not the weights of teacher.architecture ({str(error).splitlines()[0]})"
         raise UserError(path, problem, "give the weights that belong to the architecture") from None
-    if any(not weight.isfinite().all() for weight in teacher.clip.parameters()):
+    if not all(weight.isfinite().all() for weight in teacher.clip.state_dict().values()):
         raise UserError(path, "holds weights that are not finite", "download the file again")
-    teacher.clip.to(torch.float32)
-    return teacher.requires_grad_(False).eval()
+    return teacher

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int, UInt8
-from open_clip import SimpleTokenizer
+from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -46,7 +46,7 @@ def contrastive_loss(
 
 
 @contextmanager
-def compact_tokens(clip: nn.Module, tokens: Int[Tensor, "n l"]) -> Iterator[Int[Tensor, "n l"]]:
+def compact_tokens(clip: CLIP, tokens: Int[Tensor, "n l"]) -> Iterator[Int[Tensor, "n l"]]:
     """Swap the 49,408-row token table for one of the tokens that occur, so that the optimiser walks these only.
 
     Yields `tokens` renumbered; the order is kept, because CLIP reads the sentence at the largest number (the end
@@ -63,7 +63,7 @@ def compact_tokens(clip: nn.Module, tokens: Int[Tensor, "n l"]) -> Iterator[Int[
         clip.token_embedding = full
 
 
-def make_optimizer(clip: nn.Module, recipe: PretrainingConfig) -> torch.optim.AdamW:
+def make_optimizer(clip: CLIP, recipe: PretrainingConfig) -> torch.optim.AdamW:
     """AdamW as in CLIP: no weight decay on gains, biases and the temperature."""
     matrices = [weight for weight in clip.parameters() if weight.ndim >= 2]
     vectors = [weight for weight in clip.parameters() if weight.ndim < 2]
@@ -79,7 +79,9 @@ def get_lr(iteration: int, recipe: PretrainingConfig) -> float:
     return recipe.lr * (1 + math.cos(math.pi * done)) / 2
 
 
-def draw_batches(count: int, batch_size: int, iterations: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
+def draw_batches(
+    count: int, batch_size: int, iterations: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, " b"]]:
     """Indices of `iterations` batches; every picture comes once before any comes again."""
     epochs = -(-batch_size * iterations // count)
     order = torch.cat([torch.randperm(count, generator=generator) for _ in range(epochs)])

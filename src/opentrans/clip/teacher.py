@@ -87,5 +87,9 @@ class Teacher(nn.Module):
         if "architecture" not in metadata:
             raise UserError(path, "metadata field architecture is missing", "make the teacher again")
         teacher = cls(json.loads(metadata["architecture"]))
-        teacher.clip.load_state_dict(tensors)
+        try:
+            teacher.clip.load_state_dict(tensors)
+        except RuntimeError as error:
+            problem = f"weights and architecture do not fit ({str(error).splitlines()[-1].strip()})"
+            raise UserError(path, problem, "make the teacher again") from None
         return teacher

@@ -68,6 +68,7 @@ def load_run(config: "Config", args: argparse.Namespace) -> "Target":
     teacher, text = Teacher.load(args.teacher), TextEmbeddings.load(args.train_text)
     target: Target = build_target(config.targets[args.target], teacher, text)
     load_model(target, load_checkpoint(args.run), args.run)
+    target.strip_bytes = config.evaluation.strip_megabytes * 2**20
     return target.to(select_device(config.device)).eval()
 
 
@@ -91,7 +92,7 @@ def evaluate_benchmark(
     from opentrans.tensors import save_tensors, select_device
 
     settings = config.evaluation
-    sizes: dict[str, tuple[int, int]] = {**settings.sizes}
+    sizes: dict[str, tuple[int, int]] = {str(key): size for key, size in settings.sizes.items()}
     short_side, max_side = sizes.get(name, (settings.short_side, settings.max_side))
     dataset = PreparedDataset.open(folder)
     vocabulary = TextEmbeddings.load(text).to(select_device(config.device))

@@ -39,8 +39,11 @@ class Ade150(Source):
 
 def _read_names(path: Path) -> tuple[tuple[str, ...], ...]:
     """The fifth tab-separated column of every row after the header; the first column must count from 1."""
-    rows = [line.split("\t") for line in read_lines(path)[1:]]
+    # The official file has blanks after some of its numbers.
+    rows = [[field.strip() for field in line.split("\t")] for line in read_lines(path)[1:]]
     for number, row in enumerate(rows, start=1):
         if len(row) != 5 or row[0] != str(number):
-            raise UserError(f"{path}: row {number}", "is not `number, ratio, train, val, name`", "download this file again")
+            raise UserError(
+                f"{path}: row {number}", "is not `number, ratio, train, val, name`", "download this file again"
+            )
     return tuple(split_names(row[4]) for row in rows)

@@ -94,7 +94,9 @@ def _read_indices(path: Path, classes: int) -> list[int]:
     lines = read_lines(path)
     wrong = [line for line in lines if not line.isdecimal() or int(line) >= classes]
     if wrong:
-        raise UserError(path, f"`{wrong[0]}` is no index below {classes}", "write one 0-based index of objectnames a line")
+        raise UserError(
+            path, f"`{wrong[0]}` is no index below {classes}", "write one 0-based index of objectnames a line"
+        )
     return [int(line) for line in lines]
 
 

@@ -51,4 +51,6 @@ def _read_labels(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         names = {entry["trainId"]: str(entry["name"]) for entry in entries if entry["trainId"] != IGNORE_8}
         return tuple(names[index] for index in range(len(names))), table
     except (KeyError, TypeError, IndexError) as error:
-        raise UserError(path, f"field or training id {error} is missing", "list name, id and trainId of each label") from None
+        raise UserError(
+            path, f"field or training id {error} is missing", "list name, id and trainId of each label"
+        ) from None

@@ -30,6 +30,8 @@ def read_pickle(path: Path) -> Any:
         with path.open("rb") as stream:
             return _Unpickler(stream).load()
     except FileNotFoundError:
-        raise UserError(path, "no such file", "set data.raw_root (or data.folders) to where the download lies") from None
+        raise UserError(
+            path, "no such file", "set data.raw_root (or data.folders) to where the download lies"
+        ) from None
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(path, f"refused or unreadable pickle ({error})", "download the official file again") from None

@@ -59,7 +59,9 @@ def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path]) -> tuple[
     for have, other, what in ((images, labels, "image has no label"), (labels, images, "label has no image")):
         alone = sorted(have.keys() - other.keys())
         if alone:
-            raise UserError(have[alone[0]], f"this {what} ({len(alone)} such)", "complete the download or remove the file")
+            raise UserError(
+                have[alone[0]], f"this {what} ({len(alone)} such)", "complete the download or remove the file"
+            )
     return tuple(Item(key, images[key], labels[key]) for key in sorted(images))
 
 

@@ -57,7 +57,7 @@ def _strips(rows: Tensor, step: int) -> Iterator[tuple[slice, slice, Tensor]]:
 
 
 def _upsample(low: Float[Tensor, "n b w"], rows: Tensor, columns: Tensor) -> Float[Tensor, "n r width"]:
-    """Resize a band: columns first where that is the smaller intermediate."""
+    """Resize a band: rows (n x r x w), then columns."""
     return torch.matmul(torch.matmul(rows, low), columns.T)
 
 

@@ -156,8 +156,9 @@ class Search:
         set_lr(self.optimizer, self.recipe.optimizer, self.iteration)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.loss(self.student, self._get_batch())
-        if not torch.isfinite(loss):
-            raise UserError(f"search iteration {self.iteration}", f"the loss is {float(loss)}", "lower the rate")
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise UserError(f"search iteration {self.iteration}", f"the loss is {value}", "lower the learning rate")
         loss.backward()
         self.keeper.mask_gradients()
         if self.recipe.optimizer.clip_norm is not None:
@@ -165,7 +166,7 @@ class Search:
         self.optimizer.step()
         self.keeper.apply()
         self.iteration += 1
-        return float(loss.detach())
+        return value
 
     def _get_batch(self) -> Batch:
         size = self.recipe.batch_size

@@ -14,7 +14,7 @@ from PIL import Image
 from opentrans.clip.regions import RegionEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.models.protocol import IGNORE, Batch, Regions
-from opentrans.regions import get_regions
+from opentrans.regions import RegionKind, get_regions
 
 PAD_VALUE = 128
 VISIBLE_SHARE = 0.5  # a region cut down further than this no longer is what the teacher's embedding describes
@@ -47,7 +47,7 @@ class TrainingData:
         dataset: PreparedDataset,
         embeddings: RegionEmbeddings,
         crop: CropSettings,
-        regions: str,
+        regions: RegionKind,
         min_region_pixels: int,
         seed: int,
     ) -> None:

@@ -16,11 +16,9 @@ from opentrans.errors import UserError
 from opentrans.files import sha256
 from opentrans.freezing.freeze import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan
-from opentrans.models.protocol import Target
 from opentrans.models.registry import build_target
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
 from opentrans.tensors import select_device
-from opentrans.training.checkpoint import load_checkpoint, load_model
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
 
@@ -75,10 +73,3 @@ def get_identity(args: argparse.Namespace, settings: TargetConfig) -> dict[str, 
         "numpy": np.__version__,
         "torch": torch.__version__,
     }
-
-
-def load_target(settings: TargetConfig, teacher: Path, train_text: Path, checkpoint: Path, device: str) -> Target:
-    """A trained target for prediction, in evaluation mode."""
-    target = build_target(settings, Teacher.load(teacher), TextEmbeddings.load(train_text))
-    load_model(target, load_checkpoint(checkpoint), checkpoint)
-    return target.to(select_device(device)).eval()

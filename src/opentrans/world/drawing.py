@@ -27,12 +27,12 @@ PAINT: dict[str, Colour] = {
 def _star(u: Plane, v: Plane) -> np.ndarray:
     turn = 2 * np.pi / 5
     from_tip = np.abs((np.arctan2(u, v) + turn / 2) % turn - turn / 2)
-    return np.hypot(u, v) < 0.42 + 0.56 * (1 - from_tip / (turn / 2)) ** 1.6
+    return np.asarray(np.hypot(u, v) < 0.42 + 0.56 * (1 - from_tip / (turn / 2)) ** 1.6)
 
 
 def _heart(u: Plane, v: Plane) -> np.ndarray:
     x, y = 1.22 * u, 1.22 * v + 0.15
-    return (x * x + y * y - 1) ** 3 < x * x * y**3
+    return np.asarray((x * x + y * y - 1) ** 3 < x * x * y**3)
 
 
 SHAPE_MASKS: dict[str, Callable[[Plane, Plane], np.ndarray]] = {
@@ -81,13 +81,13 @@ def _fine(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
 
 def _blocks(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
     cells = rng.standard_normal((64, 64), np.float32)
-    return cells[np.ix_((y // 3).astype(int) % 64, (x // 3).astype(int) % 64)]
+    return np.asarray(cells[np.ix_((y // 3).astype(int) % 64, (x // 3).astype(int) % 64)])
 
 
 def _clouds(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
     a, b, c = rng.uniform(0, 6.28, 3).astype(np.float32)
     soft = np.sin(0.09 * x[None] + a) * np.sin(0.12 * y[:, None] + b)
-    return soft + 0.5 * np.sin(0.17 * (x[None] + y[:, None]) + c)
+    return np.asarray(soft + 0.5 * np.sin(0.17 * (x[None] + y[:, None]) + c))
 
 
 def _brick(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
@@ -102,12 +102,12 @@ def _waves(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
 
 def _blades(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
     cells = rng.standard_normal((32, 256), np.float32)
-    return cells[np.ix_((y // 6).astype(int) % 32, x.astype(int) % 256)]
+    return np.asarray(cells[np.ix_((y // 6).astype(int) % 32, x.astype(int) % 256)])
 
 
 def _grain(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
     cells = rng.standard_normal(256).astype(np.float32)
-    return cells[((y[:, None] + 2 * np.sin(0.07 * x[None])) // 2).astype(int) % 256]
+    return np.asarray(cells[((y[:, None] + 2 * np.sin(0.07 * x[None])) // 2).astype(int) % 256])
 
 
 def _tiles(y: Plane, x: Plane, rng: np.random.Generator) -> Plane:
@@ -139,12 +139,17 @@ def draw_stuff(texture: str, height: int, width: int, rng: np.random.Generator) 
     return tint + np.float32(contrast) * shade(y, x, rng).astype(np.float32)[..., None]
 
 
+@lru_cache(maxsize=16)
+def _slopes(height: int, width: int) -> tuple[Plane, Plane]:
+    return np.linspace(-1, 1, width, dtype=np.float32)[None], np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+
+
 def light(picture: Float[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
     """Uneven light (a brightness 0.75 to 1.1 and a slope across the picture) and sensor noise; rounded to bytes."""
     height, width = picture.shape[:2]
     level, slope_y, slope_x = rng.uniform((0.75, -0.15, -0.15), (1.1, 0.15, 0.15)).astype(np.float32)
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    noise = rng.standard_normal(picture.shape, np.float32) * np.float32(6)
-    lit = picture * (level + slope_y * y + slope_x * x)[..., None] + noise
-    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+    x, y = _slopes(height, width)
+    noise = rng.standard_normal(picture.shape, np.float32)
+    noise *= np.float32(6)
+    noise += picture * (level + slope_y * y + slope_x * x)[..., None]
+    return np.asarray(np.rint(noise.clip(0, 255, out=noise), out=noise).astype(np.uint8))

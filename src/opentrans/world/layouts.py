@@ -1,6 +1,5 @@
 """Scenes written in the official layouts of COCO panoptic, Cityscapes, ADE20K-150 and PASCAL."""
 
-import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -104,7 +103,9 @@ def write_cityscapes(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     names = written_names("cityscapes")
     void = [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in CITYSCAPES_IDS]
     labels = [{"name": name, "id": CITYSCAPES_IDS[i], "trainId": i} for i, name in enumerate(names)]
-    save_text(root / "cityscapes/labels.json", json.dumps(sorted(labels + void, key=lambda entry: entry["id"]), indent=1))
+    save_text(
+        root / "cityscapes/labels.json", json.dumps(sorted(labels + void, key=lambda entry: entry["id"]), indent=1)
+    )
     table = make_table(VOCABULARIES["cityscapes"].concepts, CITYSCAPES_IDS, 4).astype(np.uint8)
     for number, scene in enumerate(scenes):
         city = ("mintown", "newport")[number % 2]
@@ -117,7 +118,9 @@ def write_ade150(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     """``ADEChallengeData2016/``: label 0 is anything else, class k is stored as k + 1."""
     names = written_names("ade150")
     rows = [f"{index}\t0.0\t0\t0\t{name}" for index, name in enumerate(names, start=1)]
-    save_text(root / "ADEChallengeData2016/objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]) + "\n")
+    save_text(
+        root / "ADEChallengeData2016/objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]) + "\n"
+    )
     table = make_table(VOCABULARIES["ade150"].concepts, range(1, len(names) + 1), 0).astype(np.uint8)
     folder = {"train": "training", "val": "validation"}[split]
     for number, scene in enumerate(scenes, start=1):
@@ -178,7 +181,6 @@ def write_pascal_context(root: Path, split: str, scenes: Iterable[Scene]) -> Non
 
 def _save_mat(path: Path, label_map: np.ndarray) -> None:
     """A .mat file whose text header does not hold the time of writing (the first 116 bytes are free text)."""
-    stream = io.BytesIO()
-    savemat(stream, {"LabelMap": label_map}, do_compression=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"MATLAB 5.0 MAT-file, mini world".ljust(116) + stream.getvalue()[116:])
+    savemat(path, {"LabelMap": label_map}, do_compression=True)
+    path.write_bytes(b"MATLAB 5.0 MAT-file, mini world".ljust(116) + path.read_bytes()[116:])

@@ -85,7 +85,9 @@ def _make_vocabularies() -> dict[str, WorldVocabulary]:
     }
     vocabularies = {key: _draw(rng, trained, unseen, size) for key, size in sizes.items()}
     wide = vocabularies["pc459"]
-    narrow = tuple(sorted((*[i for i in wide.things if i in trained][:18], *[i for i in wide.things if i in unseen][:16])))
+    narrow = tuple(
+        sorted((*[i for i in wide.things if i in trained][:18], *[i for i in wide.things if i in unseen][:16]))
+    )
     vocabularies["pc59"] = WorldVocabulary(narrow, wide.stuff[:8])
     return vocabularies
 
@@ -107,6 +109,10 @@ def written_names(benchmark: str) -> list[str]:
     COCO hangs ``-merged`` and ``-other`` on its stuff, ADE20K lists synonyms with commas, PASCAL-Context turns
     the words round, VOC speaks in synonyms, Cityscapes plainly.
     """
+    if benchmark not in VOCABULARIES:
+        raise UserError(
+            f"benchmark {benchmark}", "the mini world has no such vocabulary", f"take one of {[*VOCABULARIES]}"
+        )
     concepts = VOCABULARIES[benchmark].concepts
     if benchmark == "coco":
         return [_coco_name(concept) for concept in concepts]
@@ -116,9 +122,7 @@ def written_names(benchmark: str) -> list[str]:
         return [swapped_name(concept) for concept in concepts]
     if benchmark == "pas20":
         return [synonym(name(concept)) for concept in concepts]
-    if benchmark == "cityscapes":
-        return [name(concept) for concept in concepts]
-    raise UserError(f"benchmark {benchmark}", "the mini world has no such vocabulary", f"take one of {[*VOCABULARIES]}")
+    return [name(concept) for concept in concepts]
 
 
 def comma_name(concept: int) -> str:

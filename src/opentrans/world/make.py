@@ -58,7 +58,9 @@ def make_world(config: WorldConfig, root: Path) -> None:
         _write_captions(config, folder / "captions")
         write_json(folder / MARKER, config.model_dump(mode="json"))
         files = sorted(path for path in folder.rglob("*") if path.is_file())
-        entries = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
+        entries = {
+            str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
+        }
         write_json(folder / MANIFEST, entries)
 
 
@@ -74,7 +76,7 @@ def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
     stuff = vocabulary.stuff or VOCABULARIES["coco"].stuff
     count = config.images[key]
     scenes = make_scenes(config.seed, key, count, config.image_size, vocabulary.things, stuff, strange)
-    return tqdm(scenes, f"make {key}", count, file=sys.stderr, leave=False)
+    return tqdm(scenes, f"make {key}", count, file=sys.stderr, leave=False, mininterval=1)
 
 
 def _write_captions(config: WorldConfig, folder: Path) -> None:
@@ -83,7 +85,7 @@ def _write_captions(config: WorldConfig, folder: Path) -> None:
     test = max(len(HELD_OUT), config.caption_images // 20)
     rows: list[dict[str, str]] = []
     pictures = make_training_pictures(config.seed, config.caption_images, *sizes)
-    for picture in tqdm(pictures, "make captions", config.caption_images, file=sys.stderr, leave=False):
+    for picture in tqdm(pictures, "make captions", config.caption_images, file=sys.stderr, leave=False, mininterval=1):
         rows.append(_write_captioned(folder, len(rows), "train", picture))
     for picture in make_test_pictures(config.seed, test, *sizes):
         rows.append(_write_captioned(folder, len(rows), "test", picture))

@@ -1,0 +1,47 @@
+"""Text embeddings of the benchmarks' class names."""
+
+import argparse
+from pathlib import Path
+
+HELP = "embed the class names of data sets with the teacher's text encoder"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--teacher", type=Path, required=True, help="teacher (safetensors)")
+    parser.add_argument(
+        "--vocabularies", nargs="+", required=True, metavar="DATASET=PATH", help="vocabulary.json of each data set"
+    )
+    parser.add_argument(
+        "--prompts",
+        choices=("plain", "ensemble"),
+        required=True,
+        help="class names joined by commas, or every synonym in every template of teacher.templates",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write DATASET.safetensors into")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read all vocabularies first, then embed and write each."""
+    import torch
+
+    from opentrans.clip.teacher import Teacher
+    from opentrans.clip.text import embed_vocabulary
+    from opentrans.data.prepared import Vocabulary
+    from opentrans.tensors import select_device
+
+    vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
+    torch.set_num_threads(args.config.threads.teacher)
+    teacher = Teacher.load(args.teacher).to(select_device(args.config.device))
+    templates = args.config.teacher.templates if args.prompts == "ensemble" else None
+    for name, vocabulary in vocabularies.items():
+        embed_vocabulary(teacher, vocabulary, templates).save(args.output / f"{name}.safetensors")
+
+
+def _split(pair: str) -> tuple[str, Path]:
+    from opentrans.errors import UserError
+
+    name, separator, path = pair.partition("=")
+    if not (name and separator and path):
+        raise UserError(f"--vocabularies {pair}", "not of the form DATASET=PATH", "write for example coco=PATH")
+    return name, Path(path)

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from opentrans.clip.regions import RegionEmbeddings, crop_regions, embed_regions, encode_regions, resize_masks
+from opentrans.clip.teacher import CLIP_MEAN
+from opentrans.errors import UserError
+from opentrans.regions import get_boxes, get_regions
+
+LABEL = np.array([[0, 0, 2, 2], [0, 9, 2, 2], [2, 2, 9, 9]])
+SEGMENTS = np.array([[5, 5, 8, 8], [5, 5, 0, 8], [3, 3, 3, 3]])
+
+
+def random_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_regions_by_class_are_all_pixels_of_each_class_but_the_ignored():
+    numbers, classes, masks = get_regions(LABEL, SEGMENTS, "class", ignore=9)
+    assert numbers.tolist() == classes.tolist() == [0, 2]
+    assert [mask.sum() for mask in masks] == [3, 6]
+    assert (masks[1] == (LABEL == 2)).all()
+
+
+def test_regions_by_segment_have_the_class_of_their_pixels_and_no_ignored_pixel():
+    numbers, classes, masks = get_regions(LABEL, SEGMENTS, "segment", ignore=9)
+    assert (numbers.tolist(), classes.tolist()) == ([3, 5, 8], [2, 0, 2])
+    assert [mask.sum() for mask in masks] == [2, 3, 3]
+
+
+def test_without_segments_the_regions_are_the_classes():
+    assert get_regions(LABEL, None, "segment", ignore=9)[0].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("kind", ["class", "segment"])
+def test_regions_smaller_than_the_minimum_are_left_out(kind):
+    numbers, _, masks = get_regions(LABEL, SEGMENTS, kind, ignore=9, min_pixels=4)
+    assert numbers.tolist() == ([2] if kind == "class" else [])
+    assert masks.shape == (len(numbers), 3, 4)
+
+
+def test_a_box_is_tight_and_half_open():
+    mask = np.zeros((2, 9, 11), bool)
+    mask[0, 2:5, 3:11] = mask[1, 8, 0] = True
+    assert get_boxes(mask).tolist() == [[2, 3, 5, 11], [8, 0, 9, 1]]
+
+
+def test_a_mask_without_pixels_has_no_crop():
+    with pytest.raises(ValueError, match="without pixels"):
+        crop_regions(random_picture(8, 8), np.zeros((1, 8, 8), bool), 4)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(200, 300, 64), (50, 41, 64), (64, 64, 64)])
+def test_a_crop_is_what_pillow_makes_of_the_grey_painted_box(height, width, size):
+    image = 90 + random_picture(height, width) // 4  # no overshoot beyond 0..255, which Pillow cuts between its passes
+    mask = np.zeros((height, width), bool)
+    mask[5 : height - 9, 3 : width - 7] = True
+    mask[20:30, 10:20] = False
+    painted = np.where(mask[..., None], image, np.round(255 * np.array(CLIP_MEAN)).astype(np.uint8))
+    box = Image.fromarray(painted[5 : height - 9, 3 : width - 7])
+    expected = np.asarray(box.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1) / 255
+    crop = crop_regions(image, mask[None], size)[0].numpy()
+    assert np.abs(crop - expected).max() < 3 / 255  # Pillow rounds to bytes after each pass
+
+
+def test_pixels_outside_the_mask_do_not_change_the_crop():
+    image, mask = random_picture(30, 30), np.zeros((1, 30, 30), bool)
+    mask[0, 4:20, 6:25] = np.random.default_rng(1).random((16, 19)) < 0.7
+    other = np.where(mask[0, ..., None], image, random_picture(30, 30, seed=2))
+    assert torch.equal(crop_regions(image, mask, 32), crop_regions(other, mask, 32))
+
+
+def test_a_region_smaller_than_a_grid_cell_owns_the_cell_it_lies_in():
+    masks = np.zeros((2, 32, 32), bool)
+    masks[0, 17:19, 9:11] = True
+    masks[1, :16] = True
+    grid = resize_masks(masks, (4, 4)) > 0.5
+    assert grid[0].nonzero().tolist() == [[2, 1]]
+    assert grid[1].sum(1).tolist() == [4, 4, 0, 0]
+
+
+def test_crops_are_encoded_as_the_teacher_encodes_the_cropped_pictures(teacher):
+    image = random_picture(60, 80)
+    masks = np.random.default_rng(3).random((5, 60, 80)) < 0.4
+    expected = torch.cat([teacher.encode_images(crop_regions(image, mask[None], 64)) for mask in masks])
+    found = encode_regions(teacher, image, masks, batch_size=2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.norm(dim=-1), torch.ones(5))
+    assert encode_regions(teacher, image, masks[:0]).shape == (0, 32)
+
+
+def test_a_full_mask_at_the_teachers_size_pools_to_clips_own_embedding(teacher):
+    image = random_picture(64, 64)
+    pixels = torch.tensor(image).permute(2, 0, 1)[None] / 255
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1)
+        for v in ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+    )
+    with torch.no_grad():
+        expected = F.normalize(teacher.clip.encode_image((pixels - mean) / std), dim=-1)
+    found = encode_regions(teacher, image, np.ones((1, 64, 64), bool), "mask_pool")
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_mask_pooling_tells_the_regions_of_a_picture_apart(teacher):
+    image, masks = random_picture(128, 160), np.zeros((2, 128, 160), bool)
+    masks[0, :64], masks[1, 64:] = True, True
+    left, right = encode_regions(teacher, image, masks, "mask_pool")
+    assert not torch.allclose(left, right, atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "regions"), [("class", [0, 1, 0, 1]), ("segment", [3, 4, 7, 3, 4, 7])])
+@pytest.mark.parametrize("encoding", ["crop", "mask_pool"])
+def test_a_data_sets_embeddings_are_those_of_its_pictures_and_survive_the_disk(
+    teacher, prepared, tmp_path, kind, regions, encoding
+):
+    embed_regions(teacher, prepared, kind, 1, encoding, batch_size=3).save(tmp_path / "r.safetensors")
+    loaded = RegionEmbeddings.load(tmp_path / "r.safetensors")
+    assert (loaded.kind, loaded.encoding, loaded.records) == (kind, encoding, 3)
+    assert loaded.region.tolist() == regions
+    for index in range(3):
+        label, segments = prepared.label(index), prepared.segments(index)
+        numbers, classes, masks = get_regions(label, segments, kind, 255)
+        found = loaded.of_record(index)
+        assert (found[0].tolist(), found[1].tolist()) == (numbers.tolist(), classes.tolist())
+        if len(masks):
+            expected = encode_regions(teacher, prepared.image(index), masks, encoding)
+            torch.testing.assert_close(found[2], expected, atol=1e-5, rtol=1e-4)
+        else:
+            assert found[2].shape == (0, 32)
+
+
+def test_a_data_set_without_regions_is_a_user_error(teacher, prepared):
+    with pytest.raises(UserError, match="no region of 5000 pixels"):
+        embed_regions(teacher, prepared, "class", 5000, "crop", 8)
+
+
+def test_a_foreign_file_of_region_embeddings_is_a_user_error(teacher, tmp_path):
+    teacher.save(tmp_path / "teacher.safetensors")
+    with pytest.raises(UserError, match="region embeddings"):
+        RegionEmbeddings.load(tmp_path / "teacher.safetensors")

@@ -1,0 +1,43 @@
+import json
+
+import pytest
+import torch
+
+from opentrans.clip.teacher import Teacher
+from opentrans.errors import UserError
+from opentrans.tensors import save_tensors
+
+
+def test_a_teacher_survives_the_disk_and_equal_teachers_are_equal_bytes(teacher, tmp_path):
+    teacher.save(tmp_path / "a")
+    loaded = Teacher.load(tmp_path / "a")
+    loaded.save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert not loaded.training
+    assert not any(weight.requires_grad for weight in loaded.parameters())
+
+
+def test_images_are_normalised_with_clips_statistics_and_embeddings_have_length_one(teacher):
+    grey = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1).expand(2, 3, 64, 64)
+    assert teacher.normalize(grey).abs().max() < 1e-6
+    white = teacher.normalize(torch.ones(1, 3, 1, 1)).flatten()
+    assert white[0].item() == pytest.approx((1 - 0.48145466) / 0.26862954)
+    torch.testing.assert_close(teacher.encode_images(grey).norm(dim=-1), torch.ones(2))
+
+
+def test_text_embeddings_do_not_depend_on_the_batch(teacher):
+    prompts = [f"a photo of {number} dogs" for number in range(5)]
+    torch.testing.assert_close(teacher.encode_texts(prompts, batch_size=2), teacher.encode_texts(prompts))
+
+
+def test_weights_of_another_network_are_a_user_error(teacher, architecture, tmp_path):
+    other = architecture | {"embed_dim": 16}
+    save_tensors(tmp_path / "t", teacher.clip.state_dict(), {"architecture": json.dumps(other)})
+    with pytest.raises(UserError, match="weights and architecture do not fit"):
+        Teacher.load(tmp_path / "t")
+
+
+def test_a_file_without_architecture_is_a_user_error(tmp_path):
+    save_tensors(tmp_path / "t", {"a": torch.zeros(1)})
+    with pytest.raises(UserError, match="architecture is missing"):
+        Teacher.load(tmp_path / "t")

@@ -1,0 +1,20 @@
+import pytest
+from model_samples import make_settings
+
+from opentrans.models.protocol import Target
+from opentrans.models.registry import TARGETS, build_target, register
+
+
+@pytest.mark.parametrize(("kind", "name"), [("han", "Han"), ("deeplabv3", "DeepLabV3"), ("fcclip", "FcClip")])
+def test_targets_are_built_by_kind(teacher, text, kind, name):
+    target = build_target(make_settings(kind), teacher, text)
+    assert isinstance(target, Target)
+    assert type(target).__name__ == name
+
+
+def test_a_new_target_registers_itself(monkeypatch, teacher, text):
+    monkeypatch.setattr("opentrans.models.registry.TARGETS", dict(TARGETS))
+    monkeypatch.setattr("importlib.import_module", lambda name: None)
+    settings = make_settings("han")
+    register("han")(lambda *arguments: arguments)
+    assert build_target(settings, teacher, text) == (settings, teacher, text)

@@ -1,0 +1,200 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from opentrans.distillation import tgkd
+from opentrans.errors import UserError
+from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.models.protocol import IGNORE
+from opentrans.pruning.magnitude import count_target, plan_rounds
+from opentrans.pruning.search import Search, describe_layers, find_subnetwork
+from opentrans.pruning.student import SearchLoss, Student, embed_classes, resize_masks
+from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, count_kept
+from opentrans.training.data import collate
+
+
+@pytest.fixture
+def total(backbone):
+    return sum(weight.numel() for weight in get_prunable(backbone).values())
+
+
+@pytest.fixture
+def batch(data):
+    return collate(data.get_examples(0, 3, range(3)), 6, 1.0, torch.device("cpu"))
+
+
+def same(left, right):
+    return all(torch.equal(left.weights[name], value) for name, value in right.weights.items()) and all(
+        torch.equal(left.masks[name], mask) for name, mask in right.masks.items()
+    )
+
+
+def test_a_search_ends_at_exactly_the_density_and_logs_every_round(recipe, teacher, text, data, total):
+    found, log = find_subnetwork(recipe(), teacher, text, data, 3)
+    rounds = plan_rounds(total, 0.3, 0.2)
+    assert count_kept(found.masks) == count_target(total, 0.2)
+    assert [row["kept"] for row in log] == [*rounds, rounds[-1]]
+    assert [row["iterations"] for row in log] == [*(2 * (n + 1) for n in range(len(rounds))), 2 * len(rounds) + 3]
+    assert [row["round"] for row in log] == list(range(1, len(rounds) + 2))
+    assert all(math.isfinite(float(row["loss"])) and float(row["loss"]) > 0 for row in log)
+    assert [float(log[-1][name]) for name in found.masks] == pytest.approx(
+        list(found.layer_densities().values()), abs=1e-7
+    )
+    assert sum(row["kept"] for row in describe_layers(found.masks)) == count_kept(found.masks)
+
+
+@pytest.mark.parametrize("rewind", ["none", "initial"])
+def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
+    recipe, teacher, text, data, rewind, monkeypatch
+):
+    states = []
+    search = Search(recipe(rewind=rewind), teacher, text, data)
+    original = MaskKeeper.apply
+
+    def spy(keeper):
+        original(keeper)
+        weights = get_prunable(search.student.backbone)
+        states.append({name: (search.masks[name], weight.detach() == 0) for name, weight in weights.items()})
+
+    monkeypatch.setattr(MaskKeeper, "apply", spy)
+    search.run()
+    assert len(states) == search.iteration + len(search.log) - 1  # every step, and the end of every pruning round
+    for before, after in itertools.pairwise(states):
+        for name, (mask, zeros) in after.items():
+            assert bool(zeros[~mask].all())
+            assert not bool((mask & ~before[name][0]).any())
+
+
+def test_rewinding_puts_the_survivors_back_to_the_start(recipe, teacher, text, data, backbone):
+    found, _ = find_subnetwork(recipe(rewind="initial", recovery_iterations=0), teacher, text, data, 3)
+    start = backbone.state_dict()
+    for name, weight in found.weights.items():
+        expected = start[name].masked_fill(~found.masks[name], 0) if name in found.masks else start[name]
+        assert torch.equal(weight, expected)
+
+
+def test_without_rewinding_weights_and_statistics_move(recipe, teacher, text, data, backbone):
+    found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
+    for name in ("conv1.weight", "bn1.weight", "bn1.running_mean", "layer4.0.bn3.running_var"):
+        assert not torch.equal(found.weights[name], backbone.state_dict()[name])
+
+
+def test_the_control_trains_through_the_same_iterations_and_prunes_nothing(recipe, teacher, text, data):
+    search = Search(recipe(), teacher, text, data)
+    search.run()
+    found, log = find_subnetwork(recipe(method="distill"), teacher, text, data, 3)
+    assert found.density == 1
+    assert [row["iterations"] for row in log] == [row["iterations"] for row in search.log]
+    assert log[0]["loss"] == search.log[0]["loss"]
+    assert log[-1]["loss"] != search.log[-1]["loss"]
+
+
+def test_a_search_is_reproducible(recipe, teacher, text, data):
+    first, again = (find_subnetwork(recipe(), teacher, text, data, 3) for _ in range(2))
+    assert same(first[0], again[0])
+    assert first[1] == again[1]
+
+
+def test_training_lowers_the_distillation_loss(recipe, teacher, text, data):
+    settings = {"optimizer": {"name": "adamw", "lr": 3e-3}, "iterations": 8, "batch_size": 6}
+    _, log = find_subnetwork(recipe(method="distill", **settings), teacher, text, data, 3)
+    assert float(log[-1]["loss"]) < 0.9 * float(log[0]["loss"])
+
+
+@pytest.mark.parametrize("loss", ["vgkd", "tgkd_released", "tgkd+segmentation"])
+def test_every_loss_searches(recipe, teacher, text, data, loss):
+    settings = recipe(loss=loss, iterations=1, optimizer={"name": "sgd", "lr": 1e-3, "clip_norm": 1.0})
+    found, log = find_subnetwork(settings, teacher, text, data, 3)
+    other, _ = find_subnetwork(recipe(iterations=1, optimizer=settings.optimizer.model_dump()), teacher, text, data, 3)
+    assert found.density == other.density
+    assert not same(found, other)
+    assert math.isfinite(float(log[-1]["loss"]))
+
+
+def test_the_dense_subnetwork_is_the_teachers_trunk(recipe, teacher, text, data, backbone):
+    found, log = find_subnetwork(recipe(method="dense"), teacher, text, data, 3)
+    assert found.density == 1
+    assert all(torch.equal(found.weights[name], value) for name, value in backbone.state_dict().items())
+    assert [row["round"] for row in log] == [0]
+
+
+def test_random_masks_have_the_density_of_a_search(recipe, teacher, text, data, backbone):
+    found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
+    random, _ = find_subnetwork(recipe(method="random"), teacher, text, data, 3)
+    matched, _ = find_subnetwork(recipe(method="random", layout="per_layer"), teacher, text, data, 3, found)
+    assert count_kept(random.masks) == count_kept(matched.masks) == count_kept(found.masks)
+    assert matched.layer_densities() == found.layer_densities()
+    for subnetwork in (random, matched):
+        for name, mask in subnetwork.masks.items():
+            assert torch.equal(subnetwork.weights[name], backbone.state_dict()[name] * mask)
+
+
+def test_a_matched_random_mask_needs_a_subnetwork_of_this_backbone(recipe, teacher, text, data, backbone):
+    settings = recipe(method="random", layout="per_layer")
+    with pytest.raises(UserError, match="--match"):
+        find_subnetwork(settings, teacher, text, data, 3)
+    architecture = teacher.architecture | {"vision_cfg": teacher.architecture["vision_cfg"] | {"width": 16}}
+    wide = ClipBackbone(architecture)
+    masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in get_prunable(wide).items()}
+    with pytest.raises(UserError, match="shape"):
+        find_subnetwork(settings, teacher, text, data, 3, Subnetwork.of_backbone(wide, masks))
+
+
+def test_a_loss_that_is_not_finite_ends_the_search(recipe, teacher, text, data):
+    settings = recipe(optimizer={"name": "sgd", "lr": 1e30})
+    with pytest.raises(UserError, match="lower the learning rate"):
+        find_subnetwork(settings, teacher, text, data, 3)
+
+
+def test_the_loss_is_eq_3_on_the_pooled_regions(teacher, text, batch):
+    student = Student(teacher, 16).eval()
+    loss = SearchLoss("tgkd", text, teacher.logit_scale)(student, batch)
+    features, values = student.extract_features(batch.images), []
+    for image, part in enumerate(batch.regions):
+        if part.known.any():
+            masks = resize_masks(part.masks[part.known], features.shape[-2:], int(part.known.sum()))
+            visual = F.normalize(student.pool(features[image : image + 1], masks[None])[0], dim=-1)
+            values.append(tgkd(visual, part.embeddings[part.known], embed_classes(text)[part.classes[part.known]]))
+    assert loss.item() == pytest.approx(torch.stack(values).mean().item(), rel=1e-5)
+
+
+def test_the_segmentation_term_is_the_cross_entropy_of_labelled_positions(teacher, text, batch):
+    student = Student(teacher, 16).eval()
+    both, alone = (SearchLoss(name, text, 10.0)(student, batch) for name in ("tgkd+segmentation", "tgkd"))
+    pixels = student.embed_pixels(student.extract_features(batch.images))
+    terms, height = [], pixels.shape[1]
+    for image in range(len(pixels)):
+        for y in range(height):
+            for x in range(height):
+                label = int(batch.labels[image, y * 32 // height, x * 32 // height])
+                if label != IGNORE:
+                    scores = text.embeddings @ pixels[image, y, x] * 10
+                    classes = torch.stack([scores[text.class_index == c].max() for c in range(len(text))])
+                    terms.append(-classes.log_softmax(0)[label])
+    assert (both - alone).item() == pytest.approx(torch.stack(terms).mean().item(), rel=1e-4)
+
+
+def test_an_image_without_regions_costs_nothing(teacher, text, batch):
+    for part in batch.regions:
+        part.known[:] = False
+    student = Student(teacher, 16)
+    loss = SearchLoss("tgkd", text, 1.0)(student, batch)
+    loss.backward()
+    assert float(loss) == 0
+
+
+def test_a_region_takes_the_positions_it_covers_by_more_than_half_or_else_most():
+    masks = torch.zeros(3, 8, 8, dtype=torch.bool)
+    masks[0, :5, :4] = True  # all of the upper left quarter, a quarter of the one below
+    masks[1, 7, 7] = True  # one pixel
+    found = resize_masks(masks, (2, 2), 4)
+    assert found.flatten(1).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_class_is_the_mean_direction_of_its_synonyms(text):
+    expected = text.embeddings[1] + text.embeddings[2]
+    assert torch.allclose(embed_classes(text)[1], expected / expected.norm(), atol=1e-6)
+    assert torch.allclose(embed_classes(text)[0], text.embeddings[0], atol=1e-6)

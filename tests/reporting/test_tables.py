@@ -1,0 +1,159 @@
+import statistics
+
+import matplotlib
+import pandas as pd
+import pytest
+
+from opentrans.errors import UserError
+from opentrans.experiments import Run
+from opentrans.reporting.figures import make_figures
+from opentrans.reporting.results import COLUMNS, collect_costs, collect_results, read_results, write_results
+from opentrans.reporting.tables import Sources, build_table, read_paper, to_latex, write_caption, write_table
+
+
+@pytest.fixture
+def make_sources(make_files, paper_path):
+    def make(seeds):
+        evaluations, costs = make_files(seeds)
+        return Sources(collect_results(evaluations), collect_costs(costs), read_paper(paper_path), seeds)
+
+    return make
+
+
+def get_row(table, label):
+    return table.set_index("Method").loc[label]
+
+
+def test_one_seed_is_shown_as_a_number_beside_the_papers(make_sources, experiments):
+    row = get_row(build_table(1, experiments, make_sources([0])), "Ours (Han et al.)")
+    assert (row["coco (%)"], row["coco paper"]) == ("35.0", "42.5")
+    assert (row["pc459 (%)"], row["pc459 paper"]) == ("41.0", "6.4")
+    assert (row["mean (%)"], row["mean paper"]) == ("38.0", f"{(42.5 + 31.7 + 15.8 + 2.6 + 64.6 + 35.1 + 6.4) / 7:.1f}")
+    assert (row["Params (M)"], row["Params paper (M)"]) == ("2", "22.9")
+    assert (row["FLOPs (G)"], row["FLOPs paper (G)"]) == ("3", "173.3")
+
+
+def test_three_seeds_are_shown_as_mean_and_standard_deviation(make_sources, experiments):
+    row = get_row(build_table(1, experiments, make_sources([0, 1, 2])), "Ours (Han et al.)")
+    assert statistics.stdev([35, 36, 37]) == 1
+    assert row["coco (%)"] == "36.0 ± 1.0"
+    assert row["mean (%)"] == "39.0 ± 1.0"
+    assert row["Params (M)"] == "2 ± 0"
+
+
+def test_seeds_that_are_not_configured_are_left_out(make_sources, experiments):
+    sources = make_sources([0, 1, 2])
+    one = Sources(sources.results, sources.costs, sources.paper, [2])
+    assert get_row(build_table(1, experiments, one), "Ours (Han et al.)")["coco (%)"] == "37.0"
+
+
+def test_unmeasured_and_unpublished_cells_are_empty(make_sources, experiments):
+    sources = make_sources([0])
+    wanted = (sources.results["target"] == "han") & (sources.results["benchmark"] == "coco")
+    partial = Sources(sources.results[~wanted], sources.costs.iloc[:0], sources.paper, [0])
+    row = get_row(build_table(1, experiments, partial), "Distilled, unpruned (Han et al.)")
+    assert (row["coco (%)"], row["cityscapes (%)"], row["mean (%)"]) == ("", "40.0", "")
+    assert (row["coco paper"], row["Params (M)"], row["Params paper (M)"]) == ("", "", "")
+    row = get_row(build_table(1, experiments, sources), "DeeplabV3")
+    assert (row["ade847 paper"], row["mean paper"]) == ("", "")
+
+
+def test_training_flops_take_a_smaller_unit_where_the_papers_would_show_nothing(make_sources, experiments):
+    sources = make_sources([0])
+    row = get_row(build_table(2, experiments, sources), "Han et al. + alpha")
+    assert (row["Training FLOPs (T)"], row["Training FLOPs paper (P)"]) == ("5", "159.6")
+    large = sources.costs.assign(training_flops=181.4e15)
+    row = get_row(build_table(2, experiments, Sources(sources.results, large, sources.paper, [0])), "Han et al.")
+    assert (row["Training FLOPs (P)"], row["Training FLOPs paper (P)"]) == ("181.4", "181.4")
+
+
+def test_table_4_shows_training_flops_only(make_sources, experiments):
+    table = build_table(4, experiments, make_sources([0]))
+    assert list(table.columns) == ["Method", "Training FLOPs (T)", "Training FLOPs paper (P)"]
+    assert list(table["Training FLOPs paper (P)"]) == ["181.4", "159.6", "122.2"]
+
+
+def test_a_table_without_rows_is_refused(make_sources, experiments):
+    with pytest.raises(UserError, match="table 9: the experiments sheet has no row"):
+        build_table(9, experiments, make_sources([0]))
+
+
+def test_latex_is_escaped_and_balanced():
+    table = pd.DataFrame({"Method": ["a_b & c"], "coco (%)": ["36.0 ± 1.0"]})
+    text = to_latex(table, "in % of a_b ± c", "tab:x")
+    assert r"a\_b \& c & 36.0 $\pm$ 1.0 \\" in text
+    assert r"\caption{in \% of a\_b $\pm$ c}" in text
+    assert r"coco (\%)" in text
+    assert [text.count(rf"\{word}rule") for word in ("top", "mid", "bottom")] == [1, 1, 1]
+    assert text.count("{") == text.count("}")
+    assert text.count(r"\begin") == text.count(r"\end") == 2
+
+
+def test_captions_name_profile_seeds_and_what_cannot_be_compared():
+    mini = write_caption(1, "mini", [0, 1, 2], "present")
+    assert "profile mini" in mini
+    assert "3 seeds" in mini
+    assert "not comparable with the paper's" in mini
+    assert "not comparable" not in write_caption(1, "paper", [0], "present")
+
+
+def test_tables_are_the_same_bytes_twice(tmp_path, make_sources, experiments):
+    contents = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        write_table(folder, 1, build_table(1, experiments, make_sources([0, 1, 2])), "Caption.")
+        contents.append([(folder / f"table1{suffix}").read_bytes() for suffix in (".csv", ".md", ".tex")])
+    assert contents[0] == contents[1]
+    assert contents[0][1].decode().startswith("Caption.\n\n| Method")
+
+
+def test_results_are_sorted_with_fixed_decimals_and_come_back(tmp_path, make_files):
+    evaluations, _ = make_files([1, 0])
+    for name, order in (("a", evaluations), ("b", evaluations[::-1])):
+        write_results(tmp_path / name, collect_results(order))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    first = (tmp_path / "a").read_text().splitlines()[:2]
+    assert first[0] == ",".join(COLUMNS)
+    assert first[1] == "deeplabv3,dense,none,0,ade150,present,42.0000,42.0000,41.0000,60,plain"
+    assert len(read_results(tmp_path / "a")) == len(evaluations)
+
+
+def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_costs):
+    run = Run("han", "ours", "none", 0)
+    one = write_evaluation(tmp_path / "one.json", run, "coco", 1.0)
+    two = write_evaluation(tmp_path / "two.json", run, "coco", 2.0)
+    with pytest.raises(UserError, match=r"two\.json: the same run and benchmark as .*one\.json"):
+        collect_results([one, two])
+    costs = write_costs(tmp_path / "costs.json", run)
+    with pytest.raises(UserError, match=r"costs\.json: field .*protocol"):
+        collect_results([costs])
+    with pytest.raises(UserError, match=r"one\.json: field params is missing"):
+        collect_costs([one])
+    with pytest.raises(UserError, match=r"column seed, .* is missing"):
+        read_results(paper_path)
+    with pytest.raises(UserError, match="no such file"):
+        read_results(tmp_path / "absent.csv")
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(UserError, match="not readable as CSV"):
+        read_results(tmp_path / "empty.csv")
+    (tmp_path / "paper.csv").write_text("table\n")
+    with pytest.raises(UserError, match="column row, metric, value is missing"):
+        read_paper(tmp_path / "paper.csv")
+    with pytest.raises(UserError, match="no such file"):
+        read_paper(tmp_path / "absent.csv")
+
+
+def test_figures_are_the_same_bytes_twice_and_change_with_the_data(tmp_path, make_files):
+    matplotlib.use("Agg")
+    results = collect_results(make_files([0, 1])[0])
+    for folder, data in (("a", results), ("b", results), ("c", results.assign(miou=results["miou"] / 2))):
+        make_figures(data, tmp_path / folder)
+    for name in ("table1_mean.svg", "table1_mean.png", "table1_benchmarks.svg", "table1_benchmarks.png"):
+        first, same, other = ((tmp_path / folder / name).read_bytes() for folder in "abc")
+        assert first == same
+        assert first != other
+
+
+def test_figures_need_a_run_of_table_1(tmp_path):
+    empty = pd.DataFrame(columns=pd.Index(COLUMNS))
+    with pytest.raises(UserError, match="hold no run of Table 1"):
+        make_figures(empty, tmp_path)

@@ -1,0 +1,135 @@
+import argparse
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from opentrans.clip.text import TextEmbeddings
+from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
+from opentrans.errors import UserError
+from opentrans.files import read_json, sha256, write_csv
+from opentrans.tensors import load_tensors
+
+IDENTITY = ["--target", "han", "--subnetwork", "ours", "--freeze", "alpha_bottom50", "--seed", "3"]
+
+
+def call(verb, config, *arguments):
+    module = importlib.import_module(f"opentrans.commands.{verb}")
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    args = parser.parse_args([str(argument) for argument in arguments])
+    args.config = config
+    module.run(args)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A profile of two layers, a subnetwork's densities and a freeze plan."""
+    profile = "layer,part,kind,parameters,macs,training_macs,trained\n"
+    profile += (
+        "a,backbone,convolution,100,1000,10,yes\nb,backbone,convolution,100,1000,20,yes\nhead,head,other,50,70,0,yes\n"
+    )
+    (tmp_path / "profile.csv").write_text(profile)
+    (tmp_path / "densities.csv").write_text("layer,weights,kept,density\na,100,10,0.1\nb,100,30,0.3\n")
+    (tmp_path / "plan.csv").write_text("layer,alpha,frozen\na,2,true\nb,3,false\n")
+    return tmp_path
+
+
+def count(config, files, *arguments):
+    names = ["--profile", files / "profile.csv", "--densities", files / "densities.csv"]
+    call("count_costs", config, *arguments, *names, "--output", files / "costs.json")
+    return read_json(files / "costs.json")
+
+
+def test_count_costs_joins_profile_densities_and_plan(config, files):
+    costs = count(config, files, *IDENTITY, "--plan", files / "plan.csv")
+    transfer = config.targets["han"].transfer
+    warmup = transfer.warmup_iterations * transfer.batch_size
+    later = (transfer.iterations - transfer.warmup_iterations) * transfer.batch_size
+    assert costs["training_flops"] == pytest.approx(warmup * (12 + 32) + later * (11 + 32))
+    assert (costs["params"], costs["flops"]) == (pytest.approx(250 - 160), pytest.approx(2070 - 1600))
+    assert (costs["target"], costs["subnetwork"], costs["freeze"], costs["seed"]) == (
+        "han",
+        "ours",
+        "alpha_bottom50",
+        3,
+    )
+    assert (costs["density"], costs["frozen_layers"]) == (0.2, 1)
+
+
+def test_count_costs_wants_a_plan_exactly_where_layers_freeze(config, files):
+    with pytest.raises(UserError, match="alpha_bottom50 needs a plan"):
+        count(config, files, *IDENTITY)
+    plan = ["--plan", files / "plan.csv"]
+    with pytest.raises(UserError, match="none takes no plan"):
+        count(config, files, "--target", "han", "--subnetwork", "ours", "--freeze", "none", "--seed", "0", *plan)
+
+
+def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
+    (files / "plan.csv").write_text("layer,frozen\nz,true\n")
+    with pytest.raises(UserError, match=r"plan\.csv: layer z is not in the profile"):
+        count(config, files, *IDENTITY, "--plan", files / "plan.csv")
+
+
+class AlwaysClassOne(torch.nn.Module):
+    def predict(self, image, vocabulary, size):
+        return torch.ones(size, dtype=torch.long)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """A prepared data set of one picture: half of class 0, half of class 1."""
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "image.png")
+    Image.fromarray(np.repeat([[0], [0], [1], [1]], 4, 1).astype(np.uint8)).save(folder / "label.png")
+    row = dict.fromkeys(INDEX_FIELDS, "") | {"image": "image.png", "label": "label.png", "height": 4, "width": 4}
+    write_csv(folder / "index.csv", INDEX_FIELDS, [row])
+    Vocabulary("coco", (("sky",), ("tree",)), 255).write(folder / "vocabulary.json")
+    TextEmbeddings(torch.eye(2), torch.arange(2)).save(tmp_path / "text.safetensors")
+    (tmp_path / "run.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def evaluate(config, folder, output, texts=("coco",)):
+    root = folder.parent
+    given = ["--run", root / "run.safetensors", "--teacher", "t", "--train-text", "t", "--datasets", f"coco={folder}"]
+    pairs = [f"{name}={root / 'text.safetensors'}" for name in texts]
+    call("evaluate", config, *IDENTITY, *given, "--texts", *pairs, "--output-dir", output)
+
+
+def test_evaluate_writes_metrics_and_confusion(monkeypatch, config, benchmark, tmp_path):
+    monkeypatch.setattr("opentrans.commands.evaluate.load_run", lambda *_: AlwaysClassOne())
+    for output in (tmp_path / "a", tmp_path / "b"):
+        evaluate(config, benchmark, output)
+    metrics = read_json(tmp_path / "a" / "coco.json")
+    assert metrics["miou"] == {"present": 25.0, "union": 25.0}
+    assert metrics["run_sha256"] == sha256(tmp_path / "run.safetensors")
+    assert metrics["protocol"]["checkpoint"] == "last iteration"
+    assert [entry["name"] for entry in metrics["classes"]] == ["sky", "tree"]
+    tensors, _ = load_tensors(tmp_path / "a" / "coco.confusion.safetensors", "")
+    assert tensors["confusion"].tolist() == [[0, 8], [0, 8]]
+    for name in ("coco.json", "coco.confusion.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, benchmark, tmp_path):
+    with pytest.raises(UserError, match=r"--texts: names \['pc59'\]"):
+        evaluate(config, benchmark, tmp_path, texts=("pc59",))
+    with pytest.raises(UserError, match="is not NAME=PATH"):
+        evaluate(config, benchmark, tmp_path, texts=("",))
+
+
+def test_results_tables_and_figures_follow_from_evaluations(config, make_files, paper_path, tmp_path):
+    evaluations, costs = make_files(config.seeds)
+    results, sheet = tmp_path / "results.csv", paper_path.with_name("experiments.csv")
+    call("collect_results", config, "--evaluations", *evaluations, "--output", results)
+    inputs = ["--results", results, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
+    call("make_tables", config, *inputs, "--tables", 1, 2, 4, "--output-dir", tmp_path / "tables")
+    call("make_figures", config, "--results", results, "--output-dir", tmp_path / "figures")
+    written = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex")}
+    assert "Ours (Han et al.)" in (tmp_path / "tables" / "table1.md").read_text()
+    assert len(list((tmp_path / "figures").iterdir())) == 4
