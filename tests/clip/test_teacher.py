@@ -1,9 +1,11 @@
 import json
 
+import open_clip
 import pytest
 import torch
 
 from opentrans.clip.teacher import Teacher
+from opentrans.clip.weights import CLIP_MEAN, CLIP_STD
 from opentrans.errors import UserError
 from opentrans.tensors import save_tensors
 
@@ -39,5 +41,9 @@ def test_weights_of_another_network_are_a_user_error(teacher, architecture, tmp_
 
 def test_a_file_without_architecture_is_a_user_error(tmp_path):
     save_tensors(tmp_path / "t", {"a": torch.zeros(1)})
-    with pytest.raises(UserError, match="architecture is missing"):
+    with pytest.raises(UserError, match="architecture or tensor logit_scale is missing"):
         Teacher.load(tmp_path / "t")
+
+
+def test_the_written_out_colour_statistics_are_open_clips():
+    assert (CLIP_MEAN, CLIP_STD) == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)

@@ -1,15 +1,20 @@
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions, get_prunable
+from opentrans.models.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions, get_prunable
 
 
 def test_the_backbone_computes_what_clips_trunk_computes(teacher):
-    images = torch.rand(2, 3, 64, 64)
-    visual = teacher.clip.visual
-    expected = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(images)))))
-    torch.testing.assert_close(ClipBackbone.of_teacher(teacher).eval()(images)["res5"], expected)
+    images, teacher = torch.rand(2, 3, 64, 64), copy.deepcopy(teacher)
+    for weight in teacher.clip.visual.parameters():
+        weight.uniform_(-0.5, 1.0)  # open_clip starts the last norm of each block at zero, which hides the block
+    stages = teacher.clip.visual.forward_intermediates(images, intermediates_only=True)["image_intermediates"][1:]
+    features = ClipBackbone.of_teacher(teacher).eval()(images)
+    for name, expected in zip(STAGES, stages, strict=True):
+        torch.testing.assert_close(features[name], expected)
 
 
 @pytest.mark.parametrize(("output_stride", "sides"), [(32, (4, 2)), (16, (4, 4)), (8, (8, 8))])

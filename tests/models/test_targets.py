@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipWeights
 from opentrans.config import TargetConfig
 from opentrans.models.mask2former import SetCriterion
 from opentrans.models.protocol import IGNORE
@@ -161,7 +162,8 @@ def full_size():
     text = TextEmbeddings(torch.zeros(133, 1024), torch.arange(133))
     transfer = make_settings("han").transfer
     with torch.device("meta"):
-        teacher = Teacher(get_architecture("RN50"))
+        visual = Teacher(get_architecture("RN50")).visual
+        teacher = ClipWeights(get_architecture("RN50"), visual, 100.0, torch.device("meta"))
 
         def build(kind, **settings):
             return build_target(TargetConfig(kind=kind, prompts="plain", transfer=transfer, **settings), teacher, text)

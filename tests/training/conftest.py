@@ -27,13 +27,13 @@ CLASSES, IMAGES = 4, 5
 
 
 class PixelTarget(Target):
-    """A linear classifier on res5; batch norm stays in evaluation mode so that images do not interact."""
+    """A linear classifier on res2; batch norm stays in evaluation mode so that images do not interact."""
 
     def __init__(self, backbone):
         super().__init__()
         self.backbone = backbone
         self.normalize = Normalize((0.5,) * 3, (1.0,) * 3)
-        self.head = nn.Conv2d(backbone.channels["res5"], CLASSES, 1)
+        self.head = nn.Conv2d(backbone.channels["res2"], CLASSES, 1)
 
     def train(self, mode=True):
         super().train(mode)
@@ -41,7 +41,7 @@ class PixelTarget(Target):
         return self
 
     def loss(self, batch):
-        logits = self.head(self.backbone(self.normalize(batch.images))["res5"])
+        logits = self.head(self.backbone(self.normalize(batch.images))["res2"])
         logits = F.interpolate(logits, batch.labels.shape[-2:], mode="bilinear")
         return {"cross_entropy": F.cross_entropy(logits, batch.labels, ignore_index=IGNORE) * batch.share}
 

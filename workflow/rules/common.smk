@@ -179,8 +179,9 @@ def get_recipe(wildcards):
 
 
 def get_warm_up(wildcards):
-    """The warm-up checkpoint that a run continues, where its target has a warm-up."""
-    if not CONFIG.targets[wildcards.target].transfer.warmup_iterations:
+    """The warm-up that a freezing run continues. A run without freezing trains straight through the same iterations."""
+    freezes = CONFIG.freezing[wildcards.freeze].method != "none"
+    if not (freezes and CONFIG.targets[wildcards.target].transfer.warmup_iterations):
         return []
     return [
         f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"

@@ -18,7 +18,9 @@ if CONFIG.teacher.pretraining:
             mem_mb=4000,
             runtime=30,
         params:
-            settings=get_settings("teacher", "threads.teacher"),
+            settings=get_settings(
+                "teacher.architecture", "teacher.pretraining", "threads.teacher"
+            ),
             code=get_code("train-teacher"),
             captions=get_captions,
             config=SETTINGS,
@@ -44,7 +46,7 @@ else:
             mem_mb=8000,
             runtime=30,
         params:
-            settings=get_settings("teacher"),
+            settings=get_settings("teacher.architecture", "teacher.pretrained"),
             code=get_code("import-teacher"),
             config=SETTINGS,
         message:

@@ -7,7 +7,8 @@ import open_clip
 import torch
 from torch import Tensor
 
-from opentrans.clip.teacher import Architecture, Teacher, get_architecture
+from opentrans.clip.teacher import Teacher, get_architecture
+from opentrans.clip.weights import Architecture
 from opentrans.errors import UserError
 
 FIELD = "teacher.pretrained"

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from opentrans.clip.teacher import Architecture, Teacher
+from opentrans.clip.teacher import Teacher
+from opentrans.clip.weights import Architecture
 from opentrans.config import PretrainingConfig
 
 MAX_LOGIT_SCALE = 100.0

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from opentrans.clip.teacher import CLIP_MEAN, Teacher
+from opentrans.clip.weights import CLIP_MEAN
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.models.backbone import MaskedAttentionPool
 from opentrans.regions import RegionKind, get_boxes, get_regions
 from opentrans.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from opentrans.clip.teacher import Teacher
 
 Encoding = Literal["crop", "mask_pool"]
 REMEDY = "embed the regions again (rule embed_regions)"
@@ -75,7 +78,7 @@ def crop_regions(image: Picture, masks: Masks, size: int) -> Float[Tensor, "n 3 
         ValueError: a mask without pixels.
     """
     crops = torch.empty(len(masks), 3, size, size)
-    grey = np.float32(CLIP_MEAN)
+    grey = np.asarray(CLIP_MEAN, dtype=np.float32)
     for index, (top, left, bottom, right) in enumerate(get_boxes(masks)):
         inside = masks[index, top:bottom, left:right, None]
         pixels = np.where(inside, image[top:bottom, left:right] / np.float32(255), grey)
@@ -94,7 +97,7 @@ def resize_masks(masks: Masks, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
     return cover / cover.amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def pool_regions(teacher: Teacher, pool: MaskedAttentionPool, image: Picture, masks: Masks) -> Float[Tensor, "n d"]:
+def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: Picture, masks: Masks) -> Float[Tensor, "n d"]:
     """One pass over the whole picture; CLIP's attention pool looks at each region only. L2-normalised."""
     pixels = torch.tensor(image, device=teacher.device).permute(2, 0, 1)[None] / 255
     visual = teacher.clip.visual
@@ -107,7 +110,7 @@ def pool_regions(teacher: Teacher, pool: MaskedAttentionPool, image: Picture, ma
 
 @torch.no_grad()
 def encode_regions(
-    teacher: Teacher, image: Picture, masks: Masks, method: Encoding = "crop", batch_size: int = 64
+    teacher: "Teacher", image: Picture, masks: Masks, method: Encoding = "crop", batch_size: int = 64
 ) -> Float[Tensor, "n d"]:
     """L2-normalised embeddings of the regions of one picture, on the teacher's device."""
     if method == "mask_pool":
@@ -119,7 +122,7 @@ def encode_regions(
 
 
 def embed_regions(
-    teacher: Teacher,
+    teacher: "Teacher",
     dataset: PreparedDataset,
     regions: RegionKind,
     min_pixels: int,
@@ -172,7 +175,7 @@ def _fit_picture(image: Picture, size: tuple[int, ...]) -> Picture:
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _encode_crops(teacher: Teacher, annotated: Iterator[tuple[Picture, Masks]], batch_size: int) -> Iterator[Tensor]:
+def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[Picture, Masks]], batch_size: int) -> Iterator[Tensor]:
     waiting = torch.empty(0, 3, teacher.image_size, teacher.image_size)
     for image, masks in annotated:
         waiting = torch.cat([waiting, crop_regions(image, masks, teacher.image_size)])
@@ -183,7 +186,7 @@ def _encode_crops(teacher: Teacher, annotated: Iterator[tuple[Picture, Masks]], 
         yield teacher.encode_images(waiting.to(teacher.device))
 
 
-def _encode_pooled(teacher: Teacher, annotated: Iterator[tuple[Picture, Masks]]) -> Iterator[Tensor]:
+def _encode_pooled(teacher: "Teacher", annotated: Iterator[tuple[Picture, Masks]]) -> Iterator[Tensor]:
     pool = MaskedAttentionPool(teacher).to(teacher.device)
     for image, masks in annotated:
         yield pool_regions(teacher, pool, image, masks)

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import torch
@@ -10,12 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, REMEDY, Architecture, load_artefact
 from opentrans.errors import UserError
-from opentrans.tensors import load_tensors, save_tensors
-
-Architecture = dict[str, Any]
-CLIP_MEAN = open_clip.OPENAI_DATASET_MEAN
-CLIP_STD = open_clip.OPENAI_DATASET_STD
+from opentrans.tensors import save_tensors
 
 
 def get_architecture(name: str | Architecture) -> Architecture:
@@ -57,6 +53,12 @@ class Teacher(nn.Module):
         return device
 
     @property
+    def visual(self) -> dict[str, Tensor]:
+        """The state dict of the image encoder."""
+        state: dict[str, Tensor] = self.clip.visual.state_dict()
+        return state
+
+    @property
     def logit_scale(self) -> float:
         """CLIP's inverse temperature (100 for the published models)."""
         return float(self.clip.logit_scale.exp())
@@ -83,13 +85,11 @@ class Teacher(nn.Module):
     @classmethod
     def load(cls, path: Path) -> "Teacher":
         """Read an artefact written by `save`."""
-        tensors, metadata = load_tensors(path, "make the teacher again (rule train_teacher or import_teacher)")
-        if "architecture" not in metadata:
-            raise UserError(path, "metadata field architecture is missing", "make the teacher again")
-        teacher = cls(json.loads(metadata["architecture"]))
+        tensors, architecture = load_artefact(path)
+        teacher = cls(architecture)
         try:
             teacher.clip.load_state_dict(tensors)
         except RuntimeError as error:
             problem = f"weights and architecture do not fit ({str(error).splitlines()[-1].strip()})"
-            raise UserError(path, problem, "make the teacher again") from None
+            raise UserError(path, problem, REMEDY) from None
         return teacher

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from opentrans.clip.teacher import Teacher
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from opentrans.clip.teacher import Teacher
 
 REMEDY = "embed the vocabulary again (rule embed_vocabularies)"
 
@@ -51,7 +54,7 @@ class TextEmbeddings:
         return cls(tensors["embeddings"], tensors["class_index"])
 
 
-def embed_vocabulary(teacher: Teacher, vocabulary: Vocabulary, templates: list[str] | None) -> TextEmbeddings:
+def embed_vocabulary(teacher: "Teacher", vocabulary: Vocabulary, templates: list[str] | None) -> TextEmbeddings:
     """Text embeddings of a vocabulary.
 
     With `templates` (FC-CLIP): every synonym is encoded with every template, normalised, averaged, normalised.

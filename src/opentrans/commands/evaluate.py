@@ -59,13 +59,13 @@ def parse_pairs(option: str, pairs: list[str]) -> dict[str, Path]:
 
 def load_run(config: "Config", args: argparse.Namespace) -> "Target":
     """The target with the checkpoint's weights, in evaluation mode on the configured device."""
-    from opentrans.clip.teacher import Teacher
     from opentrans.clip.text import TextEmbeddings
+    from opentrans.clip.weights import ClipWeights
     from opentrans.models.registry import build_target
     from opentrans.tensors import select_device
     from opentrans.training.checkpoint import load_checkpoint, load_model
 
-    teacher, text = Teacher.load(args.teacher), TextEmbeddings.load(args.train_text)
+    teacher, text = ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text)
     target: Target = build_target(config.targets[args.target], teacher, text)
     load_model(target, load_checkpoint(args.run), args.run)
     target.strip_bytes = config.evaluation.strip_megabytes * 2**20

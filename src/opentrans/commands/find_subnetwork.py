@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from opentrans.clip.regions import RegionEmbeddings
-    from opentrans.clip.teacher import Teacher
     from opentrans.clip.text import TextEmbeddings
+    from opentrans.clip.weights import ClipWeights
     from opentrans.data.prepared import PreparedDataset
     from opentrans.errors import UserError
     from opentrans.files import write_csv
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--recipe {args.recipe}", "no such subnetwork recipe", f"take one of {known}")
     recipe = config.subnetworks[args.recipe]
     torch.set_num_threads(config.threads.subnetwork)
-    teacher = Teacher.load(args.teacher).to(select_device(config.device))
+    teacher = ClipWeights.load(args.teacher, select_device(config.device))
     data = TrainingData(
         PreparedDataset.open(args.dataset),
         RegionEmbeddings.load(args.regions),

@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> None:
     """Build the target, profile it at the configured size."""
     import torch
 
-    from opentrans.clip.teacher import Teacher
     from opentrans.clip.text import TextEmbeddings
+    from opentrans.clip.weights import ClipWeights
     from opentrans.costs.profile import get_network, profile_target
     from opentrans.costs.tables import write_profile
     from opentrans.experiments import get_named
@@ -33,6 +33,6 @@ def run(args: argparse.Namespace) -> None:
     settings = get_named(config.targets, args.target, "--target")
     torch.set_num_threads(config.threads.run)
     text = TextEmbeddings.load(args.train_text)
-    target = build_target(settings, Teacher.load(args.teacher), text)
+    target = build_target(settings, ClipWeights.load(args.teacher), text)
     network = get_network(target, text)
     write_profile(args.output, profile_target(target, network, config.costs.image_size, settings.transfer.crop_size))

@@ -2,41 +2,41 @@
 
 from typing import Literal
 
-import open_clip.modified_resnet as clip_resnet
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.teacher import Architecture, Teacher
+from opentrans.clip.weights import Architecture, ClipSource
+from opentrans.models.resnet import EXPANSION, Stem, make_stage
 
 STEM_FIRST = "conv1.weight"
+POOL = "attnpool."
 STAGES = ("res2", "res3", "res4", "res5")
 
 
-class ClipBackbone(clip_resnet.ModifiedResNet):
+class ClipBackbone(Stem):
     """CLIP's ResNet without its attention pool; parameter names are those of open_clip's visual tower.
 
-    `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does.
+    `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does. `channels` counts the channels
+    of each feature map.
     """
 
     def __init__(self, architecture: Architecture, output_stride: int = 32) -> None:
         vision = architecture["vision_cfg"]
-        width = vision["width"]
-        heads = width * 32 // vision.get("head_width", 64)
-        super().__init__(vision["layers"], architecture["embed_dim"], heads, vision["image_size"], width)
-        del self.attnpool
-        self.channels = {stage: width * 4 * 2**level for level, stage in enumerate(STAGES)}
-        for stride, stage in ((32, self.layer4), (16, self.layer3)):
-            if output_stride < stride:
-                _dilate(stage, stride // output_stride)
+        width, blocks = vision["width"], vision["layers"]
+        super().__init__(width)
+        self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
+        self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
+        self.layer3 = make_stage(width * 8, width * 4, blocks[2], *_stride_or_dilate(16, output_stride))
+        self.layer4 = make_stage(width * 16, width * 8, blocks[3], *_stride_or_dilate(32, output_stride))
+        self.channels = {stage: width * EXPANSION * 2**level for level, stage in enumerate(STAGES)}
 
     @classmethod
-    def of_teacher(cls, teacher: Teacher, output_stride: int = 32) -> "ClipBackbone":
+    def of_teacher(cls, teacher: ClipSource, output_stride: int = 32) -> "ClipBackbone":
         """A backbone that starts from the teacher's weights (dense)."""
         backbone = cls(teacher.architecture, output_stride)
-        visual = teacher.clip.visual.state_dict()
-        backbone.load_state_dict({name: visual[name] for name in backbone.state_dict()})
+        backbone.load_state_dict({name: teacher.visual[name] for name in backbone.state_dict()})
         return backbone
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
@@ -46,20 +46,10 @@ class ClipBackbone(clip_resnet.ModifiedResNet):
             features[name] = current = layer(current)
         return features
 
-    def lock(self, unlocked_groups: int = 0, freeze_bn_stats: bool = False) -> None:
-        """Freeze all parameters."""
-        self.requires_grad_(False)
 
-
-def _dilate(stage: nn.Sequential, dilation: int) -> None:
-    """Take the stride out of `stage`; blocks after the stride's place are dilated instead (as in DeepLab)."""
-    for index, block in enumerate(stage):
-        assert isinstance(block, clip_resnet.Bottleneck)
-        block.avgpool = nn.Identity()
-        if block.downsample is not None:
-            block.downsample[0] = nn.Identity()
-        rate = dilation if index else max(1, dilation // 2)
-        block.conv2.dilation = block.conv2.padding = (rate, rate)
+def _stride_or_dilate(stride: int, output_stride: int) -> tuple[int, int]:
+    """Stride and dilation of the stage that would reach `stride`."""
+    return (2, 1) if stride <= output_stride else (1, stride // output_stride)
 
 
 def get_prunable(backbone: nn.Module) -> dict[str, nn.Parameter]:
@@ -74,6 +64,18 @@ def get_convolutions(backbone: nn.Module) -> dict[str, nn.Parameter]:
     return {f"{name}.weight": parameters[f"{name}.weight"] for name in layers}
 
 
+class _PoolWeights(nn.Module):
+    """The parameters of CLIP's attention pool under open_clip's names."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.empty_like(weights["positional_embedding"]))
+        width = weights["q_proj.weight"].shape[1]
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.c_proj = nn.Linear(width, weights["c_proj.weight"].shape[0])
+        self.load_state_dict(weights)
+
+
 class MaskedAttentionPool(nn.Module):
     """CLIP's attention pool with the keys restricted to a mask: image regions in CLIP's embedding space.
 
@@ -83,15 +85,15 @@ class MaskedAttentionPool(nn.Module):
     positions inside the mask are keys (not the mean itself), and positional embeddings are resized bilinearly.
     """
 
-    def __init__(self, teacher: Teacher, style: Literal["clip", "fcclip"] = "clip") -> None:
+    def __init__(self, teacher: ClipSource, style: Literal["clip", "fcclip"] = "clip") -> None:
         super().__init__()
         self.style = style
-        pool = teacher.clip.visual.attnpool
-        dimension, heads = pool.positional_embedding.shape[1], pool.num_heads
-        side = round((pool.positional_embedding.shape[0] - 1) ** 0.5)
-        self.pool = clip_resnet.AttentionPool2d(side, dimension, heads, pool.c_proj.out_features)
-        self.pool.load_state_dict(pool.state_dict())
-        self.side, self.heads = side, heads
+        weights = {name.removeprefix(POOL): value for name, value in teacher.visual.items() if name.startswith(POOL)}
+        self.side = round((len(weights["positional_embedding"]) - 1) ** 0.5)
+        self.pool = _PoolWeights(weights)
+        self.heads = weights["positional_embedding"].shape[1] // teacher.architecture["vision_cfg"].get(
+            "head_width", 64
+        )
         self.requires_grad_(False)
 
     def _positions(self, height: int, width: int) -> Float[Tensor, "hw c"]:

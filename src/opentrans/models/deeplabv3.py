@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
 from opentrans.models.backbone import ClipBackbone
 from opentrans.models.classifier import TextClassifier
@@ -65,7 +65,7 @@ class Decoder(nn.Module):
 class DeepLabV3(Target):
     """Every pixel's embedding is compared with the text embeddings and a no-object vector; cross entropy only."""
 
-    def __init__(self, settings: TargetConfig, teacher: Teacher, train_text: TextEmbeddings) -> None:
+    def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride)
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.teacher import CLIP_MEAN, CLIP_STD, Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, ClipSource
 from opentrans.config import TargetConfig
 from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool
 from opentrans.models.classifier import TextClassifier, class_cosines
@@ -61,7 +61,7 @@ class FcClip(Target):
     trains_backbone = False
     clip_scale: Tensor
 
-    def __init__(self, settings: TargetConfig, teacher: Teacher, train_text: TextEmbeddings) -> None:
+    def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride).requires_grad_(False).eval()
         self.normalize = Normalize(CLIP_MEAN, CLIP_STD)
@@ -70,7 +70,7 @@ class FcClip(Target):
         self.class_head = ClassHead(settings.width, teacher.embed_dim)
         self.classifier = TextClassifier(train_text, MAX_SCALE)
         self.attention_pool = MaskedAttentionPool(teacher, style="fcclip")
-        self.register_buffer("clip_scale", teacher.clip.logit_scale.detach().exp().clamp(max=MAX_SCALE))
+        self.register_buffer("clip_scale", torch.tensor(min(teacher.logit_scale, MAX_SCALE)))
         self.exponents = settings.ensemble_seen, settings.ensemble_unseen
         self.criterion = SetCriterion(config)
 

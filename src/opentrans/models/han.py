@@ -5,8 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
 from opentrans.distillation import tgkd
 from opentrans.models.backbone import ClipBackbone
@@ -31,7 +31,7 @@ class Han(Target):
     The distillation loss compares a plain projection of the matched queries with the teacher's region embeddings.
     """
 
-    def __init__(self, settings: TargetConfig, teacher: Teacher, train_text: TextEmbeddings) -> None:
+    def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride)
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)

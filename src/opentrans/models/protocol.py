@@ -49,7 +49,8 @@ class Batch:
 class Target(nn.Module, ABC):
     """A segmentation framework around a CLIP backbone.
 
-    `backbone` is where a subnetwork goes and `normalize` prepares its input; `trains_backbone` is False where the framework keeps it frozen.
+    `backbone` is where a subnetwork goes and `normalize` prepares its input. `trains_backbone` is False where the
+    framework keeps it frozen.
     `strip_bytes` bounds the memory that `predict` takes for scores at full size.
     """
 

@@ -3,12 +3,12 @@
 import importlib
 from collections.abc import Callable
 
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
 from opentrans.models.protocol import Target
 
-Builder = Callable[[TargetConfig, Teacher, TextEmbeddings], Target]
+Builder = Callable[[TargetConfig, ClipSource, TextEmbeddings], Target]
 TARGETS: dict[str, Builder] = {}
 
 
@@ -22,7 +22,7 @@ def register(kind: str) -> Callable[[Builder], Builder]:
     return add
 
 
-def build_target(settings: TargetConfig, teacher: Teacher, train_text: TextEmbeddings) -> Target:
+def build_target(settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> Target:
     """Build the target `settings.kind`, its backbone at the teacher's weights (dense).
 
     New weights come from torch's global generator: seed it before.

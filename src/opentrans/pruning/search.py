@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipSource
 from opentrans.config import SubnetworkRecipe
 from opentrans.errors import UserError
 from opentrans.models.backbone import ClipBackbone, get_prunable
@@ -46,7 +46,7 @@ def describe_layers(masks: Masks) -> list[LogRow]:
 
 def find_subnetwork(
     recipe: SubnetworkRecipe,
-    teacher: Teacher,
+    teacher: ClipSource,
     text: TextEmbeddings,
     data: TrainingData,
     seed: int,
@@ -93,7 +93,7 @@ def _draw_masks(
 class Search:
     """A running search; with method ``distill`` it trains through the same iterations and prunes nothing."""
 
-    def __init__(self, recipe: SubnetworkRecipe, teacher: Teacher, text: TextEmbeddings, data: TrainingData) -> None:
+    def __init__(self, recipe: SubnetworkRecipe, teacher: ClipSource, text: TextEmbeddings, data: TrainingData) -> None:
         self.recipe, self.data, self.device = recipe, data, teacher.device
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipSource
 from opentrans.distillation import DistillationLoss, Triple
 from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool
 from opentrans.models.protocol import IGNORE, IMAGENET_MEAN, IMAGENET_STD, Batch, Normalize
@@ -19,7 +19,7 @@ class Student(nn.Module):
     does for the student. Only the backbone trains, its batch-norm statistics follow.
     """
 
-    def __init__(self, teacher: Teacher, output_stride: int) -> None:
+    def __init__(self, teacher: ClipSource, output_stride: int) -> None:
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, output_stride)
         self.pool = MaskedAttentionPool(teacher)

@@ -22,8 +22,8 @@ def build_optimizer(
         {"params": list(backbone), "factor": settings.backbone_lr_factor},
     ]
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, settings: OptimizerConfig, iteration: int) -> float:

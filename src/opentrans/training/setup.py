@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from opentrans.clip.regions import RegionEmbeddings
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
@@ -42,7 +42,7 @@ def build_run(args: argparse.Namespace) -> Run:
     """A run from the arguments of the verb ``finetune``."""
     config, settings = args.config, get_settings(args.config, args.target)
     seed_everything(args.seed)
-    target = build_target(settings, Teacher.load(args.teacher), TextEmbeddings.load(args.train_text))
+    target = build_target(settings, ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text))
     subnetwork = Subnetwork.load(args.subnetwork)
     subnetwork.apply_to(target.backbone)
     target.to(select_device(config.device))

@@ -1,0 +1,77 @@
+"""What the rest needs of CLIP, without building CLIP: importing open_clip costs every job seconds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from opentrans.errors import UserError
+from opentrans.tensors import load_tensors
+
+Architecture = dict[str, Any]
+# Written out for the same reason; a test compares them with open_clip's.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+VISUAL, REMEDY = "visual.", "make the teacher again (rule train_teacher or import_teacher)"
+
+
+class ClipSource(Protocol):
+    """Where a backbone takes CLIP's image encoder from: `ClipWeights`, or a whole `opentrans.clip.teacher.Teacher`."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The open_clip model configuration."""
+
+    @property
+    def embed_dim(self) -> int:
+        """The dimension of CLIP's embedding space."""
+
+    @property
+    def visual(self) -> Mapping[str, Tensor]:
+        """The state dict of the image encoder."""
+
+    @property
+    def logit_scale(self) -> float:
+        """CLIP's inverse temperature (100 for the published models)."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+
+@dataclass(frozen=True)
+class ClipWeights:
+    """The image encoder's weights of a teacher's artefact; see `ClipSource`."""
+
+    architecture: Architecture
+    visual: Mapping[str, Tensor]
+    logit_scale: float
+    device: torch.device
+
+    @property
+    def embed_dim(self) -> int:
+        """The dimension of CLIP's embedding space."""
+        return int(self.architecture["embed_dim"])
+
+    @classmethod
+    def load(cls, path: Path, device: torch.device | None = None) -> "ClipWeights":
+        """Read an artefact written by ``Teacher.save``, onto `device` (default: the CPU)."""
+        tensors, architecture = load_artefact(path)
+        place = device or torch.device("cpu")
+        visual = {
+            name.removeprefix(VISUAL): value.to(place) for name, value in tensors.items() if name.startswith(VISUAL)
+        }
+        return cls(architecture, visual, float(tensors["logit_scale"].exp()), place)
+
+
+def load_artefact(path: Path) -> tuple[dict[str, Tensor], Architecture]:
+    """All weights and the architecture of a teacher's artefact; anything else is a `UserError`."""
+    tensors, metadata = load_tensors(path, REMEDY)
+    if "architecture" not in metadata or "logit_scale" not in tensors:
+        raise UserError(path, "metadata field architecture or tensor logit_scale is missing", REMEDY)
+    architecture: Architecture = json.loads(metadata["architecture"])
+    return tensors, architecture

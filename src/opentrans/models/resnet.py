@@ -1,0 +1,74 @@
+"""CLIP's ModifiedResNet trunk: three-convolution stem, anti-aliased strides. Parameter names are open_clip's.
+
+Our own, so that dilation and per-layer costs are plain, and no job imports open_clip for it; a test compares all
+feature maps with open_clip's.
+"""
+
+from collections import OrderedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+EXPANSION = 4
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, average pooling where CLIP strides, 1x1; the shortcut pools likewise."""
+
+    def __init__(self, inputs: int, planes: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        outputs = planes * EXPANSION
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.avgpool = _pool(stride)
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Sequential | None = None
+        if inputs != outputs or stride > 1:
+            shortcut = nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
+            self.downsample = nn.Sequential(
+                OrderedDict([("-1", _pool(stride)), ("0", shortcut[0]), ("1", shortcut[1])])
+            )
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
+        """The block's output."""
+        inner = torch.relu_(self.bn1(self.conv1(features)))
+        inner = torch.relu_(self.bn2(self.conv2(inner)))
+        inner = self.bn3(self.conv3(self.avgpool(inner)))
+        return torch.relu_(inner + (features if self.downsample is None else self.downsample(features)))
+
+
+def _pool(stride: int) -> nn.Module:
+    return nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+
+
+class Stem(nn.Module):
+    """Three 3x3 convolutions, the first of stride 2, and average pooling: stride 4 in all."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        half = width // 2
+        self.conv1 = nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.conv2 = nn.Conv2d(half, half, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(half, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.avgpool = nn.AvgPool2d(2)
+
+    def stem(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
+        """The stem's output."""
+        features = torch.relu_(self.bn1(self.conv1(images)))
+        features = torch.relu_(self.bn2(self.conv2(features)))
+        pooled: Tensor = self.avgpool(torch.relu_(self.bn3(self.conv3(features))))
+        return pooled
+
+
+def make_stage(inputs: int, planes: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
+    """A stage of `blocks`. Where a stride was replaced by `dilation`, only blocks after its place have all of it."""
+    first = Bottleneck(inputs, planes, stride, max(1, dilation // 2))
+    rest = (Bottleneck(planes * EXPANSION, planes, 1, dilation) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)
