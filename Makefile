@@ -42,3 +42,12 @@ lock: .venv/installed
 
 clean:
 	rm -rf results/mini data/mini .snakemake
+
+.PHONY: readme
+readme: results
+	$(BIN)/python -m opentrans update-readme --results results/mini
+
+# Needs graphviz.
+.PHONY: picture
+picture: .venv/installed
+	$(BIN)/snakemake --rulegraph dot | dot -Tsvg > docs/images/rulegraph.svg

@@ -117,7 +117,7 @@ class SubnetworkRecipe(Section):
     batch_size: Count = 28
     crop_size: Count = 512
     scale_range: tuple[float, float] = (0.8, 1.2)
-    output_stride: Literal[8, 16, 32] = 16
+    output_stride: Literal[8, 16, 32] = 32
     optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
     rewind: Literal["none", "initial"] = "none"
     layout: Literal["global", "per_layer"] = "global"

@@ -7,7 +7,7 @@ rule make_world:
         f"{JOBS}/make_world.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=1000,
         runtime=10,

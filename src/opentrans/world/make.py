@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -52,16 +53,23 @@ def make_world(config: WorldConfig, root: Path) -> None:
         wrong = min(config.images.keys() ^ wanted)
         raise UserError(f"config: world.images.{wrong}", "missing or unknown set", f"give exactly {sorted(wanted)}")
     with atomic_folder(root, ENTRIES) as folder:
-        for key, (_, split, write) in SETS.items():
-            write(folder, split, _scenes(config, key))
-        write_ade847(folder, _scenes(config, "ade847_train"), _scenes(config, "ade847"))
-        _write_captions(config, folder / "captions")
+        with ProcessPoolExecutor(2) as pool:
+            parts = [pool.submit(write, config, folder) for write in (_write_sets, _write_captions)]
+            for part in parts:
+                part.result()
         write_json(folder / MARKER, config.model_dump(mode="json"))
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         entries = {
             str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         }
         write_json(folder / MANIFEST, entries)
+
+
+def _write_sets(config: WorldConfig, folder: Path) -> None:
+    """Every data set in its official layout."""
+    for key, (_, split, write) in SETS.items():
+        write(folder, split, _scenes(config, key))
+    write_ade847(folder, _scenes(config, "ade847_train"), _scenes(config, "ade847"))
 
 
 def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
@@ -81,6 +89,7 @@ def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
 
 def _write_captions(config: WorldConfig, folder: Path) -> None:
     """``captions.csv`` with its pictures, and ``heldout.json`` with all names and those never captioned."""
+    folder = folder / "captions"
     sizes = config.caption_image_size, config.image_size
     test = max(len(HELD_OUT), config.caption_images // 20)
     rows: list[dict[str, str]] = []

@@ -1,0 +1,39 @@
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words):
+    return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_root_snakefile_is_the_workflow_with_its_profile(tmp_path):
+    result = run("snakemake", "-n", "--directory", str(tmp_path))
+    text = result.stdout + result.stderr
+    assert result.returncode == 0, text
+    assert "make_tables" in text
+    assert "profiles/default" in text
+
+
+def test_the_dvc_file_is_valid():
+    result = run("dvc", "stage", "list")
+    assert result.returncode == 0, result.stderr
+    assert "mini" in result.stdout
+
+
+def test_no_committed_file_holds_a_registry_address():
+    for name in ("requirements.lock", "pyproject.toml", "Makefile"):
+        text = (ROOT / name).read_text()
+        assert not [line for line in text.splitlines() if "://" in line or "--find-links" in line], name
+
+
+def test_every_dependency_of_the_project_is_in_the_lock():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {entry.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-") for entry in wanted}
+    locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
+    assert names <= locked
