@@ -25,7 +25,7 @@ def test_the_whole_graph_runs_to_the_tables(finished):
         for kind in ("csv", "md", "tex"):
             assert (finished.results / f"tables/table{number}.{kind}").stat().st_size > 0
     table = pd.read_csv(finished.results / "tables/table1.csv")
-    assert set(table["row"]) == {"Han et al.", "Random (DeeplabV3)", "Ours (FC-CLIP)"}
+    assert set(table["Method"]) == {"Han et al.", "Random (DeeplabV3)", "Ours (FC-CLIP)"}
 
 
 def test_results_have_a_row_for_each_run_and_benchmark(finished):
@@ -38,9 +38,9 @@ def test_results_have_a_row_for_each_run_and_benchmark(finished):
 
 
 def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):
-    table = pd.read_csv(finished.results / "tables/table1.csv").set_index("row")
-    assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150"])
-    assert not pd.isna(table.loc["Ours (FC-CLIP)", "pc59"])
+    table = pd.read_csv(finished.results / "tables/table1.csv").set_index("Method")
+    assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150 (%)"])
+    assert not pd.isna(table.loc["Ours (FC-CLIP)", "pc59 (%)"])
 
 
 def test_a_second_run_has_nothing_to_do(finished):

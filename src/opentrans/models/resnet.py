@@ -6,7 +6,6 @@ feature maps with open_clip's.
 
 from collections import OrderedDict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,6 +25,7 @@ class Bottleneck(nn.Module):
         self.avgpool = _pool(stride)
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
+        self.act = nn.ReLU(inplace=True)
         self.downsample: nn.Sequential | None = None
         if inputs != outputs or stride > 1:
             shortcut = nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
@@ -35,10 +35,12 @@ class Bottleneck(nn.Module):
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """The block's output."""
-        inner = torch.relu_(self.bn1(self.conv1(features)))
-        inner = torch.relu_(self.bn2(self.conv2(inner)))
+        inner = self.act(self.bn1(self.conv1(features)))
+        inner = self.act(self.bn2(self.conv2(inner)))
         inner = self.bn3(self.conv3(self.avgpool(inner)))
-        return torch.relu_(inner + (features if self.downsample is None else self.downsample(features)))
+        shortcut = features if self.downsample is None else self.downsample(features)
+        output: Tensor = self.act(inner + shortcut)
+        return output
 
 
 def _pool(stride: int) -> nn.Module:
@@ -57,13 +59,14 @@ class Stem(nn.Module):
         self.bn2 = nn.BatchNorm2d(half)
         self.conv3 = nn.Conv2d(half, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
+        self.act = nn.ReLU(inplace=True)
         self.avgpool = nn.AvgPool2d(2)
 
     def stem(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
         """The stem's output."""
-        features = torch.relu_(self.bn1(self.conv1(images)))
-        features = torch.relu_(self.bn2(self.conv2(features)))
-        pooled: Tensor = self.avgpool(torch.relu_(self.bn3(self.conv3(features))))
+        features = self.act(self.bn1(self.conv1(images)))
+        features = self.act(self.bn2(self.conv2(features)))
+        pooled: Tensor = self.avgpool(self.act(self.bn3(self.conv3(features))))
         return pooled
 
 
