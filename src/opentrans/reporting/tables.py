@@ -78,8 +78,8 @@ def _select(frame: pd.DataFrame, row: Experiment, seeds: Sequence[int]) -> pd.Da
 
 
 def _mious(row: Experiment, benchmarks: Sequence[str], sources: Sources) -> list[float]:
-    """The mean over `benchmarks` for each seed that has them all."""
-    if not row.evaluate:
+    """The mean over `benchmarks` for each seed that has them all; nothing where the row does not name them."""
+    if not (row.evaluate and set(benchmarks) <= set(row.benchmarks)):
         return []
     wanted = _select(sources.results, row, sources.seeds)
     wide = wanted.pivot(index="seed", columns="benchmark", values="miou").reindex(columns=list(benchmarks))
