@@ -3,7 +3,11 @@ import sys
 from pathlib import Path
 
 # Not workflow.basedir, which is the folder of whichever Snakefile was named.
-REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).resolve().parents[1]
+REPOSITORY = (
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=False))
+    .resolve()
+    .parents[1]
+)
 sys.path.insert(0, str(REPOSITORY / "src"))
 
 from snakemake.exceptions import WorkflowError
