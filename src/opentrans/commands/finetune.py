@@ -26,11 +26,12 @@ def run(args: argparse.Namespace) -> None:
     """Train, resuming from an interrupted attempt where there is one."""
     import torch
 
+    from opentrans.experiments import get_named
     from opentrans.training.engine import recalibrate_batchnorm, train, write_log
-    from opentrans.training.setup import build_run, get_settings
+    from opentrans.training.setup import build_run
 
     torch.set_num_threads(args.config.threads.run)
-    settings = get_settings(args.config, args.target).transfer
+    settings = get_named(args.config.targets, args.target, "--target").transfer
     current = build_run(args)
     unfinished = args.output.with_name("unfinished.safetensors")
     if unfinished.exists():

@@ -12,7 +12,7 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import PreparedDataset
-from opentrans.errors import UserError
+from opentrans.experiments import get_named
 from opentrans.files import sha256
 from opentrans.freezing.freeze import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan
@@ -23,15 +23,6 @@ from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
 
 
-def get_settings(config: Config, target: str) -> TargetConfig:
-    """The settings of a target; an unknown name is a `UserError`."""
-    if target not in config.targets:
-        raise UserError(
-            f"configuration: targets.{target}", "no such target", f"take one of {', '.join(config.targets)}"
-        )
-    return config.targets[target]
-
-
 def seed_everything(seed: int) -> None:
     """Seed torch's generator, which draws initial weights, dropout and sampled points."""
     torch.manual_seed(seed)
@@ -40,7 +31,7 @@ def seed_everything(seed: int) -> None:
 
 def build_run(args: argparse.Namespace) -> Run:
     """A run from the arguments of the verb ``finetune``."""
-    config, settings = args.config, get_settings(args.config, args.target)
+    config, settings = args.config, get_named(args.config.targets, args.target, "--target")
     seed_everything(args.seed)
     target = build_target(settings, ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text))
     subnetwork = Subnetwork.load(args.subnetwork)
