@@ -59,17 +59,17 @@ def test_embed_regions_follows_the_configuration(config, teacher, prepared, tmp_
     assert (loaded.kind, loaded.encoding, loaded.region.tolist()) == ("segment", "crop", [3, 4, 7, 3, 4, 7])
 
 
-@pytest.mark.parametrize("prompts", ["plain", "ensemble"])
-def test_embed_vocabularies_writes_a_file_for_each_data_set(config, teacher, prepared, tmp_path, prompts):
+def test_embed_vocabularies_writes_a_file_for_each_data_set_and_kind_of_prompts(config, teacher, prepared, tmp_path):
     teacher.save(tmp_path / "t.safetensors")
     path = prepared.folder / "vocabulary.json"
     words = ("--teacher", tmp_path / "t.safetensors", "--vocabularies", f"a={path}", f"b={path}")
-    call(embed_vocabularies, config, *words, "--prompts", prompts, "--output", tmp_path / "text")
-    expected = embed_vocabulary(teacher, prepared.vocabulary, ["{}", "a {}"] if prompts == "ensemble" else None)
-    for name in ("a", "b"):
-        found = TextEmbeddings.load(tmp_path / "text" / f"{name}.safetensors")
-        torch.testing.assert_close(found.embeddings, expected.embeddings)
-        assert torch.equal(found.class_index, expected.class_index)
+    call(embed_vocabularies, config, *words, "--prompts", "plain", "ensemble", "--output", tmp_path / "text")
+    for prompts, templates in (("plain", None), ("ensemble", ["{}", "a {}"])):
+        expected = embed_vocabulary(teacher, prepared.vocabulary, templates)
+        for name in ("a", "b"):
+            found = TextEmbeddings.load(tmp_path / "text" / prompts / f"{name}.safetensors")
+            torch.testing.assert_close(found.embeddings, expected.embeddings)
+            assert torch.equal(found.class_index, expected.class_index)
 
 
 def test_a_vocabulary_without_its_data_set_is_a_user_error(config, tmp_path):

@@ -42,6 +42,9 @@ TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
 REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
 SHEET = get_project_file(CONFIG.experiments)
+TEXTS = f"{RESULTS}/text"
+# The search reads plain prompts whatever the targets use.
+PROMPTS = sorted({"plain", *(target.prompts for target in CONFIG.targets.values())})
 RUN = "{target}/{subnetwork}/{freeze}/seed{seed}"
 TRAINING_SET = ("coco", "train")
 SETS = [TRAINING_SET, *((benchmark, "val") for benchmark in CONFIG.benchmarks)]
@@ -59,7 +62,6 @@ wildcard_constraints:
     subnetwork="|".join(CONFIG.subnetworks),
     freeze="|".join(CONFIG.freezing),
     seed=r"\d+",
-    prompts="plain|ensemble",
     dataset="|".join(sorted({dataset for dataset, _ in SETS})),
     split="train|val",
 
@@ -104,23 +106,24 @@ def get_vocabularies():
 
 
 def get_text_files():
-    """The embeddings of every vocabulary, by prompts."""
+    """The embeddings of every vocabulary with all prompts that the targets use."""
     return [
-        f"{RESULTS}/text/{{prompts}}/{dataset}_{split}.safetensors"
+        f"{TEXTS}/{prompts}/{dataset}_{split}.safetensors"
+        for prompts in PROMPTS
         for dataset, split in SETS
     ]
 
 
 def get_train_text(wildcards):
     """The training vocabulary's embeddings with the prompts of the target."""
-    return f"{RESULTS}/text/{CONFIG.targets[wildcards.target].prompts}/coco_train.safetensors"
+    return f"{TEXTS}/{CONFIG.targets[wildcards.target].prompts}/coco_train.safetensors"
 
 
 def get_benchmark_texts(wildcards):
     """The benchmarks' embeddings with the prompts of the target."""
     prompts = CONFIG.targets[wildcards.target].prompts
     return [
-        f"{RESULTS}/text/{prompts}/{benchmark}_val.safetensors"
+        f"{TEXTS}/{prompts}/{benchmark}_val.safetensors"
         for benchmark in CONFIG.benchmarks
     ]
 
@@ -136,6 +139,11 @@ def get_text_options(wildcards, input):
 def get_folder(wildcards, output):
     """The folder of a rule's first output."""
     return str(Path(output[0]).parent)
+
+
+def get_text_folder(wildcards, output):
+    """The folder with one folder for each kind of prompts."""
+    return str(Path(output[0]).parents[1])
 
 
 def get_dataset(wildcards, input):

@@ -3,7 +3,7 @@ rule find_subnetwork:
         get_prepared(*TRAINING_SET),
         teacher=TEACHER,
         regions=REGIONS,
-        text=f"{RESULTS}/text/plain/coco_train.safetensors",
+        text=f"{TEXTS}/plain/coco_train.safetensors",
         match=get_match,
     output:
         subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",

@@ -62,9 +62,9 @@ rule embed_vocabularies:
     output:
         get_text_files(),
     log:
-        f"{LOGS}/embed_vocabularies/{{prompts}}.log",
+        f"{LOGS}/embed_vocabularies.log",
     benchmark:
-        f"{JOBS}/embed_vocabularies/{{prompts}}.tsv"
+        f"{JOBS}/embed_vocabularies.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -76,13 +76,14 @@ rule embed_vocabularies:
         settings=get_settings("teacher.templates"),
         code=get_code("embed-vocabularies"),
         vocabularies=get_vocabulary_options,
-        folder=get_folder,
+        prompts=PROMPTS,
+        folder=get_text_folder,
         config=SETTINGS,
     message:
-        "Text embeddings of all vocabularies, prompts {wildcards.prompts}"
+        "Text embeddings of all vocabularies"
     shell:
         "python -m opentrans embed-vocabularies --config {params.config} --teacher {input.teacher}"
-        " --vocabularies {params.vocabularies} --prompts {wildcards.prompts} --output {params.folder} > {log} 2>&1"
+        " --vocabularies {params.vocabularies} --prompts {params.prompts} --output {params.folder} > {log} 2>&1"
 
 
 rule embed_regions:

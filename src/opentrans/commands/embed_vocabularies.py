@@ -14,15 +14,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--prompts",
+        nargs="+",
         choices=("plain", "ensemble"),
         required=True,
-        help="class names joined by commas, or every synonym in every template of teacher.templates",
+        help="class names joined by commas, or every synonym in every template of teacher.templates, or both",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write DATASET.safetensors into")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write PROMPTS/DATASET.safetensors into")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read all vocabularies first, then embed and write each."""
+    """Read all vocabularies first, then embed and write each with each kind of prompts."""
+    from itertools import product
+
     import torch
 
     from opentrans.clip.teacher import Teacher
@@ -33,9 +36,10 @@ def run(args: argparse.Namespace) -> None:
     vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
     torch.set_num_threads(args.config.threads.teacher)
     teacher = Teacher.load(args.teacher).to(select_device(args.config.device))
-    templates = args.config.teacher.templates if args.prompts == "ensemble" else None
-    for name, vocabulary in vocabularies.items():
-        embed_vocabulary(teacher, vocabulary, templates).save(args.output / f"{name}.safetensors")
+    templates = {"plain": None, "ensemble": args.config.teacher.templates}
+    for prompts, (name, vocabulary) in product(args.prompts, vocabularies.items()):
+        embedded = embed_vocabulary(teacher, vocabulary, templates[prompts])
+        embedded.save(args.output / prompts / f"{name}.safetensors")
 
 
 def _split(pair: str) -> tuple[str, Path]:
