@@ -51,3 +51,13 @@ readme: results
 .PHONY: picture
 picture: .venv/installed
 	$(BIN)/snakemake --rulegraph dot | dot -Tsvg > docs/images/rulegraph.svg
+
+# `make benchmarks`: measure everything against its peers, renew docs/performance.md.
+.PHONY: benchmarks
+benchmarks: .venv/benchmarks
+	$(BIN)/python -m pytest -c benchmarks/pytest.ini benchmarks
+	$(BIN)/python -m benchmarks.page
+
+.venv/benchmarks: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[benchmarks]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Measurements against what people use today; see README.md."""

@@ -1,0 +1,134 @@
+"""The fixture `versus`: our way and its peers on the same inputs, in turns."""
+
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.machine import describe_machine, get_load
+from opentrans.files import read_json, write_json
+
+RESULTS = Path(__file__).parent / "results"
+Side = Callable[..., Any]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--rounds``: turns of each comparison; ``--device``: where the GPU table is measured."""
+    parser.addoption("--rounds", type=int, default=5, help="turns of each comparison")
+    parser.addoption("--device", default="cpu", help="device of bench_gpu.py")
+
+
+class Recorder:
+    """Collects the comparisons of one module and merges them into ``results/{module}.json``."""
+
+    def __init__(self, module: str) -> None:
+        self.path = RESULTS / f"{module}.json"
+        self.records: dict[str, dict[str, Any]] = {}
+
+    def add(self, name: str, record: dict[str, Any]) -> None:
+        """Keep a record under its name; write at once, so that an interrupted session loses nothing."""
+        stamp = {"date": date.today().isoformat(), "load": get_load(), "machine": describe_machine()}
+        self.records[name] = {**record, **stamp}
+        before = read_json(self.path) if self.path.exists() else {}
+        write_json(self.path, {**before, **self.records})
+
+
+@pytest.fixture(scope="module")
+def recorder(request: pytest.FixtureRequest) -> Recorder:
+    """The module's results file."""
+    return Recorder(Path(request.module.__file__).stem.removeprefix("bench_"))
+
+
+@pytest.fixture
+def record(recorder: Recorder) -> Callable[[str, dict[str, Any]], None]:
+    """Keep something that is no comparison: ``record(name, {...})``, with "title" and "rows" for the page."""
+    return recorder.add
+
+
+@pytest.fixture
+def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -> Iterator[Callable[..., dict]]:
+    """Compare `ours` with `peers`, functions of this module that take what `prepare(**setting)` returns.
+
+    Each round runs every side once, in changing order, so that a busy machine slows all alike; ratios are of the
+    fastest rounds. With `memory`, each side runs once more in a process of its own for its peak above the inputs.
+    `same(ours, theirs)` returns measures of agreement, which it has asserted. `goal` names what is to be reached:
+    ``{"speed": 2.0, "memory": 5.0}``, ratios to the first peer. `curve` is ``(name, x)`` for a point of a plot.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+
+    def compare(
+        name: str,
+        title: str,
+        prepare: Side,
+        ours: Side,
+        peers: Sequence[Side],
+        setting: Mapping[str, Any],
+        same: Callable[[Any, Any], Mapping[str, float]] | None = None,
+        goal: Mapping[str, float] | None = None,
+        curve: tuple[str, float] | None = None,
+        memory: bool = False,
+        threads: int = 2,
+        inference: bool = True,
+        facts: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        sides = [ours, *peers]
+        torch.set_num_threads(threads)
+        inputs = prepare(**setting)
+        seconds: dict[str, list[float]] = {side.__name__: [] for side in sides}
+        cpu: dict[str, list[float]] = {side.__name__: [] for side in sides}
+        agreement: dict[str, float] = {}
+        with torch.inference_mode(inference):
+            results = [side(*inputs) for side in sides]
+            if same is not None:
+                agreement = {f"{k} ({p.__name__})": v for p, r in zip(peers, results[1:], strict=True)
+                             for k, v in same(results[0], r).items()}  # fmt: skip
+            del results
+
+            def turn() -> None:
+                sides.append(sides.pop(0))
+                for side in sides:
+                    start, busy = time.perf_counter(), time.process_time()
+                    side(*inputs)
+                    cpu[side.__name__].append(time.process_time() - busy)
+                    seconds[side.__name__].append(time.perf_counter() - start)
+
+            benchmark.pedantic(turn, rounds=request.config.getoption("--rounds"))
+        del inputs
+        found: dict[str, dict[str, float]] = {
+            side: {"min_s": min(values), "median_s": statistics.median(values), "cpu_s": min(cpu[side])}
+            for side, values in seconds.items()
+        }
+        if memory:
+            command = {"prepare": prepare.__name__, "setting": dict(setting), "threads": threads,
+                       "inference": inference}  # fmt: skip
+            for side in sides:
+                found[side.__name__]["peak_mib"] = _peak(request.module.__name__, side.__name__, command) / 2**20
+        entry = {
+            "title": title, "ours": ours.__name__, "peers": [peer.__name__ for peer in peers], "sides": found,
+            "what": {side.__name__: (side.__doc__ or "").strip() for side in sides}, "setting": dict(setting),
+            "threads": threads, "rounds": request.config.getoption("--rounds"), "agreement": agreement,
+            "goal": dict(goal or {}), "curve": list(curve or ()), "facts": dict(facts or {}),
+        }  # fmt: skip
+        recorder.add(name, entry)
+        benchmark.extra_info.update(entry)
+        return entry
+
+    yield compare
+    torch.set_num_threads(threads)
+
+
+def _peak(module: str, side: str, request: Mapping[str, Any]) -> int:
+    importlib.import_module(module)
+    command = [sys.executable, "-m", "benchmarks.peak", module, side]
+    done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=True)
+    return int(done.stdout.splitlines()[-1])
