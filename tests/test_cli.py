@@ -9,7 +9,8 @@ from opentrans.cli import get_verbs, main
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
     "find-subnetwork", "plan-freeze", "finetune", "evaluate", "profile-target", "count-costs",
-    "collect-results", "make-tables", "make-figures", "schema",
+    "collect-results", "make-tables", "schema", "update-readme",
+    "plot-results", "plot-subnetworks", "plot-training", "plot-alphas",
 }  # fmt: skip
 
 

@@ -189,6 +189,17 @@ class CostConfig(Section):
     image_size: Size = (800, 1216)
 
 
+class FigureConfig(Section):
+    """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its pictures are drawn.
+
+    `picture_ids` names the pictures instead; otherwise they lie evenly spaced in the prepared benchmark's order.
+    """
+
+    benchmark: Benchmark = "pc59"
+    pictures: Count = 6
+    picture_ids: list[str] = []
+
+
 class ThreadConfig(Section):
     """CPU threads of one job. Fixed here, not taken from the machine, because sums depend on them."""
 
@@ -215,6 +226,7 @@ class Config(Section):
     targets: dict[str, TargetConfig]
     evaluation: EvaluationConfig = EvaluationConfig()
     costs: CostConfig = CostConfig()
+    figures: FigureConfig = FigureConfig()
 
 
 def parse_config(content: object, where: object) -> Config:

@@ -33,9 +33,10 @@ def _write_evaluation(path, run: Run, benchmark, miou):
     return path
 
 
-def _write_costs(path, run: Run, params=2e6, flops=3e9, training_flops=5e12):
+def _write_costs(path, run: Run, params=2e6, flops=3e9, training_flops=5e12, density=0.1):
     identity = {"target": run.target, "subnetwork": run.subnetwork, "freeze": run.freeze, "seed": run.seed}
-    write_json(path, {**identity, "params": params, "flops": flops, "training_flops": training_flops})
+    costs = {"params": params, "flops": flops, "training_flops": training_flops, "density": density}
+    write_json(path, {**identity, **costs})
     return path
 
 

@@ -1,12 +1,10 @@
 import statistics
 
-import matplotlib
 import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
 from opentrans.experiments import Run
-from opentrans.reporting.figures import make_figures
 from opentrans.reporting.results import COLUMNS, collect_costs, collect_results, read_results, write_results
 from opentrans.reporting.tables import Sources, build_table, read_paper, to_latex, write_caption, write_table
 
@@ -140,20 +138,3 @@ def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_cos
         read_paper(tmp_path / "paper.csv")
     with pytest.raises(UserError, match="no such file"):
         read_paper(tmp_path / "absent.csv")
-
-
-def test_figures_are_the_same_bytes_twice_and_change_with_the_data(tmp_path, make_files):
-    matplotlib.use("Agg")
-    results = collect_results(make_files([0, 1])[0])
-    for folder, data in (("a", results), ("b", results), ("c", results.assign(miou=results["miou"] / 2))):
-        make_figures(data, tmp_path / folder)
-    for name in ("table1_mean.svg", "table1_mean.png", "table1_benchmarks.svg", "table1_benchmarks.png"):
-        first, same, other = ((tmp_path / folder / name).read_bytes() for folder in "abc")
-        assert first == same
-        assert first != other
-
-
-def test_figures_need_a_run_of_table_1(tmp_path):
-    empty = pd.DataFrame(columns=pd.Index(COLUMNS))
-    with pytest.raises(UserError, match="hold no run of Table 1"):
-        make_figures(empty, tmp_path)

@@ -128,8 +128,11 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
     call("collect_results", config, "--evaluations", *evaluations, "--output", results)
     inputs = ["--results", results, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
     call("make_tables", config, *inputs, "--tables", 1, 2, 4, "--output-dir", tmp_path / "tables")
-    call("make_figures", config, "--results", results, "--output-dir", tmp_path / "figures")
+    plotted = ["--results", results, "--costs", *costs, "--paper", paper_path]
+    call("plot_results", config, *plotted, "--output-dir", tmp_path / "figures")
     written = {path.name for path in (tmp_path / "tables").iterdir()}
     assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex")}
     assert "Ours (Han et al.)" in (tmp_path / "tables" / "table1.md").read_text()
-    assert len(list((tmp_path / "figures").iterdir())) == 4
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ("table1_mean", "table1_benchmarks", "figure1", "miou_density")
+    assert drawn == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}

@@ -48,6 +48,25 @@ PROMPTS = sorted({"plain", *(target.prompts for target in CONFIG.targets.values(
 RUN = "{target}/{subnetwork}/{freeze}/seed{seed}"
 TRAINING_SET = ("coco", "train")
 SETS = [TRAINING_SET, *((benchmark, "val") for benchmark in CONFIG.benchmarks)]
+# Figures and how Snakemake's report lists them, by the rule that draws them.
+RESULT_FIGURES = (
+    {
+        "table1_mean": "Table 1: mean mIoU",
+        "table1_benchmarks": "Table 1: mIoU by benchmark",
+        "figure1": "1: mIoU against FLOPs",
+        "miou_density": "mIoU against density",
+    }
+    if 1 in CONFIG.tables
+    else {}
+)
+SUBNETWORK_FIGURES = {
+    "density_layers": "density of each layer",
+    "density_rounds": "course of the search",
+}
+TRAINING_FIGURES = {
+    "training_subnetworks": "training loss by subnetwork",
+    "training_freezing": "training loss by freeze recipe",
+}
 GPUS = 0 if CONFIG.device == "cpu" else 1
 
 # What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
@@ -298,9 +317,41 @@ def get_tables():
     ]
 
 
-def get_figures():
-    """The figures of Table 1."""
-    names = ("table1_mean", "table1_benchmarks") if 1 in CONFIG.tables else ()
+def get_runs():
+    """The evaluated runs that the tables need."""
+    return runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
+
+
+def get_subnetworks(file):
+    """A file of each subnetwork behind these runs."""
+    pairs = dict.fromkeys((run.subnetwork, run.seed) for run in get_runs())
     return [
-        f"{RESULTS}/figures/{name}.{kind}" for name in names for kind in ("svg", "png")
+        f"{RESULTS}/subnetworks/{subnetwork}/seed{seed}/{file}"
+        for subnetwork, seed in pairs
     ]
+
+
+def get_training_logs():
+    """The training logs of these runs."""
+    return [format_run(f"{RESULTS}/runs/{RUN}/log.csv", run) for run in get_runs()]
+
+
+def get_figures():
+    """All figures, as SVG and PNG."""
+    return [
+        f"{RESULTS}/figures/{name}.{kind}"
+        for name in (*RESULT_FIGURES, *SUBNETWORK_FIGURES, *TRAINING_FIGURES)
+        for kind in ("svg", "png")
+    ]
+
+
+def mark_figures(names):
+    """The files of a rule that draws `names`; the SVG goes into Snakemake's report with the figure's caption."""
+    files = []
+    for name, title in names.items():
+        path = f"{RESULTS}/figures/{name}"
+        caption = f"../report/{name}.rst"
+        labels = {"figure": title}
+        files.append(report(f"{path}.svg", caption, category="Figures", labels=labels))
+        files.append(f"{path}.png")
+    return files

@@ -53,30 +53,3 @@ rule make_tables:
     shell:
         "python -m opentrans make-tables --config {params.config} --results {input.results} --costs {input.costs}"
         " --experiments {input.experiments} --paper {input.paper} --tables {params.tables} --output-dir {params.folder} > {log} 2>&1"
-
-
-rule make_figures:
-    input:
-        results=f"{RESULTS}/results.csv",
-    output:
-        get_figures(),
-    log:
-        f"{LOGS}/make_figures.log",
-    benchmark:
-        f"{JOBS}/make_figures.tsv"
-    conda:
-        "../envs/tables.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        settings=get_settings("profile", "seeds", "benchmarks"),
-        code=get_code("make-figures"),
-        folder=get_folder,
-        config=SETTINGS,
-    message:
-        "Figures"
-    shell:
-        "python -m opentrans make-figures --config {params.config} --results {input.results}"
-        " --output-dir {params.folder} > {log} 2>&1"

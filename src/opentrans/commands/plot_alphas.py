@@ -1,0 +1,24 @@
+"""``plot-alphas``: Figures 6, 7 and 9."""
+
+import argparse
+from pathlib import Path
+
+HELP = "plot alpha of the backbone's layers before (Figure 6), during (7) and after fine-tuning (9)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
+    parser.add_argument("--alphas", type=Path, nargs="*", default=[], help=f"traces of alpha (CSV) {where}")
+    parser.add_argument("--output-dir", type=Path, required=True, help="receives figure{6,7,9} as SVG and PNG")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Plot and write ``figure6``, ``figure7`` and ``figure9``."""
+    from opentrans.reporting.figures.alphas import plot_before, plot_changes, plot_medians
+    from opentrans.reporting.figures.write import write_figures
+    from opentrans.reporting.traces import read_alphas
+
+    alphas = read_alphas(args.alphas)
+    figures = {"figure6": plot_before(alphas), "figure7": plot_medians(alphas), "figure9": plot_changes(alphas)}
+    write_figures(args.output_dir, figures)

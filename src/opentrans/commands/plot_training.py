@@ -1,0 +1,24 @@
+"""``plot-training``: training curves of transfer runs."""
+
+import argparse
+from pathlib import Path
+
+HELP = "plot the training loss of transfer runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
+    parser.add_argument("--logs", type=Path, nargs="+", required=True, help=f"log.csv files (finetune) {where}")
+    parser.add_argument("--output-dir", type=Path, required=True, help="receives training_* as SVG and PNG")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Plot and write ``training_subnetworks`` and ``training_freezing``."""
+    from opentrans.reporting.figures.training import plot_freezing, plot_subnetworks
+    from opentrans.reporting.figures.write import write_figures
+    from opentrans.reporting.traces import read_logs
+
+    logs = read_logs(args.logs)
+    figures = {"training_subnetworks": plot_subnetworks(logs), "training_freezing": plot_freezing(logs)}
+    write_figures(args.output_dir, figures)
