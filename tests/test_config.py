@@ -24,11 +24,32 @@ def set_key(content, dotted, value):
     content[last] = value
 
 
+PAPER = ROOT / "config" / "paper.yaml"
+OVER_PAPER = [ROOT / "config" / name for name in ("smoke.yaml", "released.yaml")]
+
+
 @pytest.mark.parametrize(
-    "overlay", [[], *([path] for path in sorted((ROOT / "config").glob("*.yaml")) if path != MINI)]
+    "overlays",
+    [[], *([path] for path in sorted((ROOT / "config").glob("*.yaml")) if path not in (MINI, *OVER_PAPER))]
+    + [[PAPER, path] for path in OVER_PAPER],
+    ids=str,
 )
-def test_every_shipped_configuration_is_valid(overlay):
-    assert load_config([MINI, *overlay]).seeds
+def test_every_shipped_configuration_is_valid(overlays):
+    assert load_config([MINI, *overlays]).seeds
+
+
+def test_nothing_of_the_mini_world_shines_through_the_papers_configuration():
+    assert load_config([MINI, PAPER]) == load_config([PAPER])
+
+
+def test_the_released_codes_optimiser_changes_only_what_it_names():
+    paper, released = load_config([MINI, PAPER]), load_config([MINI, PAPER, OVER_PAPER[1]])
+    changed = {"iterations", "optimizer"}
+    for name in ("han", "deeplabv3"):
+        old, new = paper.targets[name].transfer, released.targets[name].transfer
+        assert {field for field in type(old).model_fields if getattr(old, field) != getattr(new, field)} == changed
+    assert released.targets["fcclip"] == paper.targets["fcclip"]
+    assert released.subnetworks["ours"] == paper.subnetworks["ours"].model_copy(update={"loss": "tgkd_released"})
 
 
 @pytest.mark.parametrize(

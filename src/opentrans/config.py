@@ -17,6 +17,7 @@ Benchmark = Literal["coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Size = tuple[Count, Count]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):
@@ -68,7 +69,8 @@ class PretrainingConfig(Section):
 class TeacherConfig(Section):
     """The frozen CLIP: an open_clip model name or a model configuration, and where its weights come from.
 
-    `pretrained` is an open_clip tag (``openai``) or a local file; `pretraining` makes the weights instead.
+    `pretrained` is an open_clip tag (``openai``), a local file, or ``random`` (initial weights, to try the machinery at
+    true size without a download); `pretraining` makes the weights instead.
     """
 
     architecture: str | dict[str, Any]
@@ -105,7 +107,8 @@ class SubnetworkRecipe(Section):
     (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
     `distill` runs the same iterations as `imp` without pruning (control).
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
-    `crop_size` is their side in pixels, `output_stride` that of the student's last feature map.
+    `micro_batch_size` and `precision` as in `TransferConfig`. `crop_size` is their side in pixels, `output_stride`
+    that of the student's last feature map.
     """
 
     method: Literal["dense", "imp", "random", "distill"]
@@ -115,9 +118,11 @@ class SubnetworkRecipe(Section):
     iterations: Count = 5000
     recovery_iterations: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 28
+    micro_batch_size: Count | None = None
     crop_size: Count = 512
     scale_range: tuple[float, float] = (0.8, 1.2)
     output_stride: Literal[8, 16, 32] = 32
+    precision: Precision = "float32"
     optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
     rewind: Literal["none", "initial"] = "none"
     layout: Literal["global", "per_layer"] = "global"
@@ -134,7 +139,11 @@ class FreezeRecipe(Section):
 
 
 class TransferConfig(Section):
-    """Transfer fine-tuning of one target. `batch_size` is global, `micro_batch_size` what one device holds."""
+    """Transfer fine-tuning of one target.
+
+    `batch_size` is global. It is cut into groups of `micro_batch_size` images (null: one group a process), which the
+    processes share out; batch norm's statistics are a group's. `precision` is that of the forward pass (autocast).
+    """
 
     iterations: Count
     warmup_iterations: Annotated[int, Field(ge=0)]
@@ -142,6 +151,7 @@ class TransferConfig(Section):
     micro_batch_size: Count | None = None
     crop_size: Count
     scale_range: tuple[float, float] = (0.8, 1.2)
+    precision: Precision = "float32"
     optimizer: OptimizerConfig
     checkpoint_every: Count = 1000
     log_every: Count = 10
@@ -166,6 +176,7 @@ class TargetConfig(Section):
     train_points: Count = 12544
     output_stride: Literal[8, 16, 32] = 32
     distillation_weight: float = 0.0
+    ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48
     ensemble_seen: float = 0.4
@@ -208,8 +219,25 @@ class ThreadConfig(Section):
     run: Count = 1
 
 
+class GpuConfig(Section):
+    """GPUs of one job where `device` is not ``cpu``; fewer at hand change only the time. `targets` overrides `run`."""
+
+    teacher: Count = 1
+    subnetwork: Count = 1
+    run: Count = 1
+    targets: dict[str, Count] = {}
+
+
+class MemoryConfig(Section):
+    """Main memory that one job is announced with, in megabytes."""
+
+    teacher: Count = 8000
+    subnetwork: Count = 4000
+    run: Count = 4000
+
+
 class Config(Section):
-    """A whole profile."""
+    """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself)."""
 
     profile: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     experiments: str = "config/experiments.csv"
@@ -217,6 +245,9 @@ class Config(Section):
     seeds: Annotated[list[int], Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: ThreadConfig = ThreadConfig()
+    gpus: GpuConfig = GpuConfig()
+    memory_mb: MemoryConfig = MemoryConfig()
+    workers: Annotated[int, Field(ge=0)] = 0
     world: WorldConfig | None = None
     data: DataConfig
     benchmarks: Annotated[list[Benchmark], Field(min_length=1)]

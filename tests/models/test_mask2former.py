@@ -10,11 +10,12 @@ from opentrans.models.mask2former import MaskHead, SetCriterion, make_config
 from opentrans.models.protocol import Regions
 
 CHANNELS = {"res2": 32, "res3": 64, "res4": 128, "res5": 256}
+CONFIG = make_config(make_settings("han", train_points=4096), CLASSES)
 
 
 @pytest.fixture
 def criterion():
-    return SetCriterion(make_config(make_settings("han", train_points=4096), CLASSES))
+    return SetCriterion(CONFIG)
 
 
 def predictions(images: int = 2):
@@ -109,3 +110,29 @@ def test_images_without_regions_train_no_object_only(criterion, empty):
     assert masks.grad is not None
     assert not masks.grad[0].any()
     assert (logits.grad[0, :, -1] < 0).all()
+
+
+def test_labels_of_matched_queries_are_ignored_at_the_given_share(criterion):
+    ignoring = SetCriterion(CONFIG, ignored_share=0.5)
+    masks, logits = predictions()
+    batch = make_batch()
+    matches = criterion.match(masks, logits, batch.regions)
+    rows = torch.cat([queries + index * logits.shape[1] for index, (queries, _) in enumerate(matches)])
+    kept = []
+    for _ in range(200):
+        fresh = logits.clone().requires_grad_()
+        ignoring(masks, fresh, batch, matches)["class"].backward()
+        gradients = fresh.grad.flatten(0, 1).abs().sum(-1)
+        kept.append((gradients[rows] > 0).float().mean())
+        others = torch.ones(len(gradients), dtype=torch.bool).index_fill(0, rows, False)
+        assert (gradients[others] > 0).all()
+    assert 0.4 < torch.stack(kept).mean() < 0.6
+
+
+def test_the_ignored_share_keeps_the_class_losss_size_on_average(criterion):
+    masks, logits = predictions()[0], torch.zeros(2, 8, CLASSES + 1)
+    batch = make_batch()
+    matches = criterion.match(masks, logits, batch.regions)
+    ignoring = SetCriterion(CONFIG, ignored_share=0.5)
+    mean = torch.stack([ignoring(masks, logits, batch, matches)["class"] for _ in range(400)]).mean()
+    torch.testing.assert_close(mean, criterion(masks, logits, batch, matches)["class"], rtol=0.05, atol=0)

@@ -67,7 +67,7 @@ TRAINING_FIGURES = {
     "training_subnetworks": "training loss by subnetwork",
     "training_freezing": "training loss by freeze recipe",
 }
-GPUS = 0 if CONFIG.device == "cpu" else 1
+USES_GPU = CONFIG.device != "cpu"
 
 # What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
 SETTINGS = f"{RESULTS}/config.yaml"
@@ -278,9 +278,31 @@ def get_evaluation_settings(wildcards):
     )
 
 
-def get_training_memory(wildcards, attempt):
-    """Memory of a training job in megabytes; more at every attempt."""
-    return 4000 * attempt
+def get_gpus(kind, target=None):
+    """GPUs of a job of this kind: how many processes it runs in, where the machine has as many."""
+    if not USES_GPU:
+        return 0
+    return CONFIG.gpus.targets.get(target, getattr(CONFIG.gpus, kind))
+
+
+def get_run_gpus(wildcards):
+    """GPUs of a target's training."""
+    return get_gpus("run", wildcards.target)
+
+
+def get_search_memory(wildcards, attempt):
+    """Memory of a search in megabytes; more at every attempt."""
+    return CONFIG.memory_mb.subnetwork * attempt
+
+
+def get_run_memory(wildcards, attempt):
+    """Memory of a training or evaluation in megabytes; more at every attempt."""
+    return CONFIG.memory_mb.run * attempt
+
+
+def get_teacher_memory(wildcards, attempt):
+    """Memory of a job of the teacher in megabytes; more at every attempt."""
+    return CONFIG.memory_mb.teacher * attempt
 
 
 def format_run(path, run):

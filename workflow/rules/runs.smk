@@ -16,9 +16,9 @@ rule warm_up:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_training_memory,
+        mem_mb=get_run_memory,
         runtime=1440,
-        gpu=GPUS,
+        gpu=get_run_gpus,
     params:
         settings=get_target_settings,
         code=get_code("finetune"),
@@ -27,7 +27,7 @@ rule warm_up:
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans finetune --config {params.config} --phase warm-up --target {wildcards.target}"
+        "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase warm-up --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} --output {output.checkpoint} --log {output.log}"
         " > {log} 2>&1"
@@ -80,9 +80,9 @@ rule finetune:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_training_memory,
+        mem_mb=get_run_memory,
         runtime=4320,
-        gpu=GPUS,
+        gpu=get_run_gpus,
     params:
         settings=get_target_settings,
         code=get_code("finetune"),
@@ -92,7 +92,7 @@ rule finetune:
     message:
         "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
+        "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} --output {output.checkpoint}"
         " --log {output.log} > {log} 2>&1"
@@ -122,9 +122,9 @@ rule evaluate_run:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_training_memory,
+        mem_mb=get_run_memory,
         runtime=720,
-        gpu=GPUS,
+        gpu=min(1, get_gpus("run")),
     params:
         settings=get_evaluation_settings,
         code=get_code("evaluate"),

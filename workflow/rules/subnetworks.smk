@@ -17,9 +17,9 @@ rule find_subnetwork:
         "../envs/torch.yaml"
     threads: CONFIG.threads.subnetwork
     resources:
-        mem_mb=get_training_memory,
+        mem_mb=get_search_memory,
         runtime=2880,
-        gpu=GPUS,
+        gpu=get_gpus("subnetwork"),
     params:
         settings=get_recipe,
         code=get_code("find-subnetwork"),
@@ -29,7 +29,7 @@ rule find_subnetwork:
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans find-subnetwork --config {params.config} --recipe {wildcards.subnetwork}"
+        "python -m opentrans.launch {resources.gpu} find-subnetwork --config {params.config} --recipe {wildcards.subnetwork}"
         " --seed {wildcards.seed} --teacher {input.teacher} --dataset {params.dataset} --regions {input.regions}"
         " --text {input.text} {params.match} --output {output.subnetwork} --log {output.rounds}"
         " --layers {output.layers} > {log} 2>&1"

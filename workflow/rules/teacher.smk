@@ -69,9 +69,9 @@ rule embed_vocabularies:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=get_teacher_memory,
         runtime=60,
-        gpu=GPUS,
+        gpu=min(1, get_gpus("teacher")),
     params:
         settings=get_settings("teacher.templates"),
         code=get_code("embed-vocabularies"),
@@ -100,9 +100,9 @@ rule embed_regions:
         "../envs/torch.yaml"
     threads: CONFIG.threads.teacher
     resources:
-        mem_mb=8000,
+        mem_mb=get_teacher_memory,
         runtime=720,
-        gpu=GPUS,
+        gpu=min(1, get_gpus("teacher")),
     params:
         settings=get_settings(
             "teacher.region_encoding",

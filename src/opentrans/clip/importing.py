@@ -7,11 +7,13 @@ import open_clip
 import torch
 from torch import Tensor
 
+from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.weights import Architecture
 from opentrans.errors import UserError
 
 FIELD = "teacher.pretrained"
+RANDOM = "random"
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
@@ -21,12 +23,14 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
         architecture: open_clip model name (``RN50``, or ``RN50-quickgelu`` for a local file of OpenAI's weights),
             or a model configuration, which needs a local file.
         pretrained: a tag that open_clip knows for the name (it downloads the weights) or a local file (open_clip
-            checkpoint, safetensors, or OpenAI's TorchScript archive).
+            checkpoint, safetensors, or OpenAI's TorchScript archive), or ``random``: initial weights, always the same.
 
     Raises:
         UserError: unknown name or tag, missing, damaged or unfitting file, failed download.
     """
     settings = dict(get_architecture(architecture))
+    if pretrained == RANDOM:
+        return make_teacher(settings, 0)
     source = Path(pretrained)
     if source.is_file():
         return _import_file(settings, source)

@@ -44,7 +44,7 @@ class Han(Target):
         # Only where it is used: a parameter without gradient would stop distributed training.
         self.student_head = nn.Linear(settings.width, teacher.embed_dim) if settings.distillation_weight else None
         self.classifier = TextClassifier(train_text)
-        self.criterion = SetCriterion(config)
+        self.criterion = SetCriterion(config, settings.ignore_matched_share)
 
     def _decode(self, images: Float[Tensor, "b 3 h w"]) -> MaskOutputs:
         outputs: MaskOutputs = self.head(self.backbone(pad_images(self.normalize(images))))

@@ -20,6 +20,7 @@ from opentrans.models.backbone import STAGES
 from opentrans.models.protocol import Batch, Regions, pad_images
 
 CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
+IGNORE_LABEL = -100  # cross entropy's own
 Matches = list[tuple[Int[Tensor, " m"], Int[Tensor, " m"]]]  # per image: queries, and the regions matched to them
 
 
@@ -80,10 +81,14 @@ class MaskHead(Mask2FormerPreTrainedModel):
 
 
 class SetCriterion(Mask2FormerLoss):
-    """The library's matcher and mask losses, normalised over the *global* batch (see `Target.loss`)."""
+    """The library's matcher and mask losses, normalised over the *global* batch (see `Target.loss`).
 
-    def __init__(self, config: Mask2FormerConfig) -> None:
+    `ignored_share` of the matched queries, drawn anew each time, do not count in the class loss (Han et al.'s code).
+    """
+
+    def __init__(self, config: Mask2FormerConfig, ignored_share: float = 0.0) -> None:
         super().__init__(config, {})
+        self.ignored_share = ignored_share
 
     @torch.no_grad()
     def match(self, masks: Tensor, logits: Tensor, regions: Sequence[Regions]) -> Matches:
@@ -113,13 +118,19 @@ class SetCriterion(Mask2FormerLoss):
         return terms | {"mask": MASK_WEIGHT * losses["loss_mask"], "dice": DICE_WEIGHT * losses["loss_dice"]}
 
     def _class_loss(self, logits: Tensor, batch: Batch, matches: Matches) -> Tensor:
-        """Weighted cross entropy over the sum of weights in the global batch, where every region has its query."""
+        """Weighted cross entropy over the sum of weights in the global batch, where every region has its query.
+
+        Of ignored labels the sum counts their expected number, which every process knows.
+        """
         target = torch.full(logits.shape[:2], self.num_labels, device=logits.device)
         for row, regions, (queries, matched) in zip(target, batch.regions, matches, strict=True):
             row[queries] = regions.classes[matched]
+            if self.ignored_share:
+                ignored = torch.rand(len(queries), device=logits.device) < self.ignored_share
+                row[queries[ignored]] = IGNORE_LABEL
         total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), self.empty_weight, reduction="sum")
         empty = len(logits) * logits.shape[1] / batch.share - batch.global_regions
-        return total / (batch.global_regions + NO_OBJECT_WEIGHT * empty)
+        return total / ((1 - self.ignored_share) * batch.global_regions + NO_OBJECT_WEIGHT * empty)
 
 
 def add_terms(total: dict[str, Tensor], terms: dict[str, Tensor]) -> dict[str, Tensor]:
