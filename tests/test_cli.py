@@ -10,7 +10,8 @@ EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
     "find-subnetwork", "plan-freeze", "finetune", "evaluate", "profile-target", "count-costs",
     "collect-results", "make-tables", "schema", "update-readme",
-    "plot-results", "plot-subnetworks", "plot-training", "plot-alphas",
+    "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
+    "predict-benchmark",
 }  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def benchmark(tmp_path):
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "image.png")
     Image.fromarray(np.repeat([[0], [0], [1], [1]], 4, 1).astype(np.uint8)).save(folder / "label.png")
-    row = dict.fromkeys(INDEX_FIELDS, "") | {"image": "image.png", "label": "label.png", "height": 4, "width": 4}
+    row = dict.fromkeys(INDEX_FIELDS, "") | {"image_id": "p0", "image": "image.png", "label": "label.png"}
+    row |= {"height": 4, "width": 4}
     write_csv(folder / "index.csv", INDEX_FIELDS, [row])
     Vocabulary("coco", (("sky",), ("tree",)), 255).write(folder / "vocabulary.json")
     TextEmbeddings(torch.eye(2), torch.arange(2)).save(tmp_path / "text.safetensors")
@@ -120,6 +121,41 @@ def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, benchm
         evaluate(config, benchmark, tmp_path, texts=("pc59",))
     with pytest.raises(UserError, match="is not NAME=PATH"):
         evaluate(config, benchmark, tmp_path, texts=("",))
+
+
+def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, benchmark, tmp_path):
+    monkeypatch.setattr("opentrans.commands.predict_benchmark.load_run", lambda *_: AlwaysClassOne())
+    maps = tmp_path / "han/ours/none/seed0/pc59.safetensors"
+    given = ["--run", tmp_path / "run.safetensors", "--target", "han", "--teacher", "t", "--train-text", "t"]
+    text = ["--text", tmp_path / "text.safetensors"]
+    call("predict_benchmark", config, *given, "--dataset", benchmark, *text, "--output", maps)
+    tensors, metadata = load_tensors(maps, "")
+    assert {name: tensor.tolist() for name, tensor in tensors.items()} == {"p0": [[1] * 4] * 4}
+    assert metadata["run_sha256"] == sha256(tmp_path / "run.safetensors")
+    call(
+        "plot_predictions", config, "--dataset", benchmark, "--predictions", maps, "--output-dir", tmp_path / "figures"
+    )
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"figure{number}.{kind}" for number in (5, 8) for kind in ("svg", "png")
+    }
+
+
+def test_plots_of_subnetworks_training_and_alphas_are_written(config, tmp_path):
+    run = tmp_path / "han/ours/none/seed0"
+    row = {"layer": "a", "weights": 2, "kept": 1, "density": 0.5}
+    write_csv(run / "layers.csv", tuple(row), [row])
+    row = {"round": 1, "iterations": 2, "density": 0.5, "loss": 1.0, "a": 0.5}
+    write_csv(run / "rounds.csv", tuple(row), [row])
+    write_csv(run / "log.csv", ("iteration", "loss"), [{"iteration": 1, "loss": 2.0}])
+    write_csv(run / "alphas.csv", ("iteration", "layer", "alpha"), [{"iteration": 0, "layer": "a", "alpha": 2.0}])
+    call(
+        "plot_subnetworks", config, "--layers", run / "layers.csv", "--rounds", run / "rounds.csv", "--output-dir", run
+    )
+    call("plot_training", config, "--logs", run / "log.csv", "--output-dir", run)
+    call("plot_alphas", config, "--alphas", run / "alphas.csv", "--output-dir", run)
+    names = ("density_layers", "density_rounds", "training_subnetworks", "training_freezing")
+    written = {path.stem for path in run.glob("*.svg")}
+    assert written == {*names, "figure6", "figure7", "figure9"} == {path.stem for path in run.glob("*.png")}
 
 
 def test_results_tables_and_figures_follow_from_evaluations(config, make_files, paper_path, tmp_path):

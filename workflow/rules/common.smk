@@ -67,6 +67,10 @@ TRAINING_FIGURES = {
     "training_subnetworks": "training loss by subnetwork",
     "training_freezing": "training loss by freeze recipe",
 }
+PICTURE_FIGURES = {
+    "figure5": "5: predictions",
+    "figure8": "8: more predictions",
+}
 USES_GPU = CONFIG.device != "cpu"
 
 # What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
@@ -362,9 +366,31 @@ def get_figures():
     """All figures, as SVG and PNG."""
     return [
         f"{RESULTS}/figures/{name}.{kind}"
-        for name in (*RESULT_FIGURES, *SUBNETWORK_FIGURES, *TRAINING_FIGURES)
+        for name in (
+            *RESULT_FIGURES,
+            *SUBNETWORK_FIGURES,
+            *TRAINING_FIGURES,
+            *PICTURE_FIGURES,
+        )
         for kind in ("svg", "png")
     ]
+
+
+def get_predictions():
+    """The predictions that Figures 5 and 8 show: of each target its run with the subnetwork `ours`, or its first."""
+    shown = {}
+    for run in get_runs():
+        if run.seed == CONFIG.seeds[0]:
+            best = (run.subnetwork, run.freeze) == ("ours", "none")
+            shown[run.target] = run if best else shown.get(run.target, run)
+    path = f"{RESULTS}/predictions/{RUN}/{CONFIG.figures.benchmark}.safetensors"
+    return [format_run(path, run) for run in shown.values()]
+
+
+def get_shown_text(wildcards):
+    """The embeddings of the shown benchmark's vocabulary with the prompts of the target."""
+    prompts = CONFIG.targets[wildcards.target].prompts
+    return f"{RESULTS}/text/{prompts}/{CONFIG.figures.benchmark}_val.safetensors"
 
 
 def mark_figures(names):

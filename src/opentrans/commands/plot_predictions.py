@@ -1,0 +1,33 @@
+"""``plot-predictions``: Figures 5 and 8."""
+
+import argparse
+from pathlib import Path
+
+HELP = "show pictures of a benchmark, their ground truth and each target's prediction (Figures 5 and 8)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
+    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared benchmark")
+    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help=f"(predict-benchmark) {where}")
+    parser.add_argument("--output-dir", type=Path, required=True, help="receives figure5 and figure8 as SVG and PNG")
+
+
+def run(args: argparse.Namespace) -> None:
+    """The first half of the pictures is Figure 5, the second Figure 8."""
+    from opentrans.data.prepared import PreparedDataset
+    from opentrans.reporting.figures.qualitative import plot_pictures
+    from opentrans.reporting.figures.write import write_figures
+    from opentrans.reporting.pictures import Predictions, select_pictures
+
+    dataset = PreparedDataset.open(args.dataset)
+    predictions = [Predictions.read(path) for path in args.predictions]
+    settings = args.config.figures
+    places = select_pictures(dataset, settings.pictures, settings.picture_ids)
+    half = -(-len(places) // 2)
+    figures = {
+        "figure5": plot_pictures(dataset, places[:half], predictions),
+        "figure8": plot_pictures(dataset, places[half:], predictions),
+    }
+    write_figures(args.output_dir, figures)

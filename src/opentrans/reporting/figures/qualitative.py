@@ -1,0 +1,133 @@
+"""Qualitative results (Figures 5 and 8): pictures, ground truth and predictions with a legend of class names.
+
+Colours alone cannot tell fifteen classes apart, least of all in grey, so each region also carries the number that
+its class has in the legend.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from scipy.ndimage import distance_transform_edt
+
+from opentrans.data.prepared import PreparedDataset
+from opentrans.reporting.figures.style import add_panels, draw_notice, get_title, in_style, new_figure, sort_targets
+from opentrans.reporting.pictures import Predictions
+
+# Okabe and Ito's colours without black and grey, then lighter and darker companions.
+PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#332288", "#88CCEE", "#882255",
+    "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100", "#6699CC", "#999933",
+)  # fmt: skip
+NOT_ANNOTATED, SMALL = "#EEEEEE", "#777777"
+# Classes that nowhere cover this share of a picture get neither number nor colour.
+LABELLED_SHARE = 0.015
+PANEL = 1.45
+LEGEND_COLUMNS = 3
+
+
+@in_style
+def plot_pictures(dataset: PreparedDataset, places: Sequence[int], predictions: Sequence[Predictions]) -> Figure:
+    """A row for each picture: the picture, its ground truth, and a column for each of `predictions`.
+
+    Args:
+        dataset: the prepared benchmark.
+        places: which of its pictures are shown.
+        predictions: what each run sees in them, shown in the paper's order of targets.
+    """
+    if not (places and predictions):
+        return draw_notice("no picture was predicted.")
+    order = sort_targets({prediction.target for prediction in predictions})
+    runs = sorted(predictions, key=lambda prediction: order.index(prediction.target))
+    rows = [_get_maps(dataset, place, runs) for place in places]
+    classes = rank_classes(rows, dataset.vocabulary.ignore)
+    legend_rows = -(-(len(classes) + 2) // LEGEND_COLUMNS)
+    height = 0.35 + sum(PANEL * maps[0].shape[0] / maps[0].shape[1] for maps in rows) + 0.18 * legend_rows
+    figure = new_figure(PANEL * (2 + len(runs)), height)
+    grid = add_panels(figure, len(rows), 2 + len(runs))
+    for place, maps, line in zip(places, rows, grid, strict=True):
+        line[0].imshow(dataset.image(place))
+        for axes, classified in zip(line[1:], maps, strict=True):
+            _draw_map(axes, classified, classes, dataset.vocabulary.ignore)
+        for axes in line:
+            axes.set_axis_off()
+    titles = ["picture", "ground truth", *(f"{get_title(run.target)}\n{_describe(run)}" for run in runs)]
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=8)
+    figure.legend(
+        handles=_make_legend(classes, dataset.vocabulary.titles),
+        loc="outside lower center",
+        ncols=LEGEND_COLUMNS,
+        frameon=False,
+        handlelength=1.2,
+    )
+    return figure
+
+
+def _make_legend(classes: Sequence[int], names: Sequence[str]) -> list[Patch]:
+    """A patch for each class with its number, one for unmarked ground truth, one for all small regions."""
+    patches = [
+        Patch(color=get_colour(rank), label=f"{rank + 1} {names[number]}") for rank, number in enumerate(classes)
+    ]
+    patches.append(Patch(facecolor=SMALL, label="other classes, small regions"))
+    return [*patches, Patch(facecolor=NOT_ANNOTATED, edgecolor="#999999", label="not annotated")]
+
+
+def _describe(run: Predictions) -> str:
+    return run.subnetwork if run.freeze == "none" else f"{run.subnetwork}, {run.freeze}"
+
+
+def _get_maps(dataset: PreparedDataset, place: int, runs: Sequence[Predictions]) -> list[np.ndarray]:
+    truth = dataset.label(place)
+    return [truth, *(run.get(dataset.records[place].image_id, truth.shape) for run in runs)]
+
+
+def rank_classes(rows: Sequence[Sequence[np.ndarray]], ignore: int) -> list[int]:
+    """The classes that cover `LABELLED_SHARE` of any of the maps, most pixels first (equal ones by index)."""
+    pixels: dict[int, int] = {}
+    largest: dict[int, float] = {}
+    for classified in (classified for row in rows for classified in row):
+        for number, count in zip(*np.unique(classified[classified != ignore], return_counts=True), strict=True):
+            pixels[int(number)] = pixels.get(int(number), 0) + int(count)
+            largest[int(number)] = max(largest.get(int(number), 0), count / classified.size)
+    shown = [number for number, share in largest.items() if share >= LABELLED_SHARE]
+    return sorted(shown, key=lambda number: (-pixels[number], number))
+
+
+def get_colour(rank: int) -> str:
+    """The colour of the class with this place in the legend; colours repeat after 18, the numbers do not."""
+    return PALETTE[rank % len(PALETTE)]
+
+
+def paint(classified: np.ndarray, classes: Sequence[int], ignore: int) -> np.ndarray:
+    """A (height, width, 3) picture with values 0..1: the colours of `classes`, of small regions, of no annotation."""
+    picture = np.empty((*classified.shape, 3))
+    picture[:] = to_rgb(SMALL)
+    picture[classified == ignore] = to_rgb(NOT_ANNOTATED)
+    for rank, number in enumerate(classes):
+        picture[classified == number] = to_rgb(get_colour(rank))
+    return picture
+
+
+def find_centre(region: np.ndarray) -> tuple[int, int]:
+    """Row and column of the pixel of a (height, width) mask that lies deepest inside it."""
+    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(np.argmax(depth)), region.shape)
+    return int(row), int(column)
+
+
+def _draw_map(axes: Axes, classified: np.ndarray, classes: Sequence[int], ignore: int) -> None:
+    """Paint a label map and write each class's number where it has most room."""
+    axes.imshow(paint(classified, classes, ignore), interpolation="nearest")
+    for rank, number in enumerate(classes):
+        region = classified == number
+        if region.mean() >= LABELLED_SHARE:
+            row, column = find_centre(region)
+            outline = [withStroke(linewidth=1.6, foreground="black")]
+            axes.text(
+                column, row, str(rank + 1), color="white", fontsize=7, ha="center", va="center", path_effects=outline
+            )

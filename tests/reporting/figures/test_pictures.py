@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
+from opentrans.errors import UserError
+from opentrans.files import write_csv
+from opentrans.reporting.figures.qualitative import (
+    NOT_ANNOTATED,
+    SMALL,
+    find_centre,
+    get_colour,
+    paint,
+    plot_pictures,
+    rank_classes,
+)
+from opentrans.reporting.pictures import Predictions, select_pictures
+from opentrans.tensors import save_tensors
+
+IGNORE = 255
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Five pictures of 8 x 6 pixels: ground truth 0 above, 1 below, the last column not annotated."""
+    label = np.zeros((8, 6), np.uint8)
+    label[4:] = 1
+    label[:, 5] = IGNORE
+    Image.fromarray(label).save(tmp_path / "label.png")
+    Image.fromarray(np.zeros((8, 6, 3), np.uint8)).save(tmp_path / "image.png")
+    row = dict.fromkeys(INDEX_FIELDS, "") | {"image": "image.png", "label": "label.png", "height": 8, "width": 6}
+    write_csv(tmp_path / "index.csv", INDEX_FIELDS, [row | {"image_id": f"p{number}"} for number in range(5)])
+    Vocabulary("pc59", (("sky",), ("tree", "wood"), ("cat",)), IGNORE).write(tmp_path / "vocabulary.json")
+    return PreparedDataset.open(tmp_path)
+
+
+@pytest.fixture
+def predictions(tmp_path, dataset):
+    """FC-CLIP and Han et al. see nothing but class 2, and class 0."""
+    for target, value in (("fcclip", 2), ("han", 0)):
+        maps = {record.image_id: torch.full((8, 6), value, dtype=torch.int16) for record in dataset.records}
+        save_tensors(tmp_path / target / "ours/none/seed0/pc59.safetensors", maps)
+    return [Predictions.read(path) for path in sorted(tmp_path.rglob("*.safetensors"))]
+
+
+def test_pictures_are_evenly_spaced_or_those_that_are_named(dataset):
+    assert select_pictures(dataset, 3, []) == [0, 2, 4]
+    assert select_pictures(dataset, 9, []) == [0, 1, 2, 3, 4]
+    assert select_pictures(dataset, 3, ["p3", "p1"]) == [3, 1]
+    with pytest.raises(UserError, match="the benchmark has no picture 'p9'"):
+        select_pictures(dataset, 3, ["p9"])
+
+
+def test_a_row_is_picture_ground_truth_and_a_column_for_each_target(dataset, predictions):
+    figure = plot_pictures(dataset, [0, 2], predictions)
+    assert len(figure.axes) == 2 * 4
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["picture", "ground truth", "Han et al.\nours", "FC-CLIP\nours"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["1 sky", "2 cat", "3 tree", "other classes, small regions", "not annotated"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["1", "3"]
+    han = np.asarray(figure.axes[2].images[0].get_array())
+    assert np.allclose(han, to_rgb(get_colour(0)))
+
+
+def test_small_regions_and_what_is_not_annotated_have_colours_of_their_own():
+    classified = np.array([[0, 0, 7, IGNORE]])
+    picture = paint(classified, [0], IGNORE)
+    assert np.allclose(picture[0], [to_rgb(get_colour(0))] * 2 + [to_rgb(SMALL), to_rgb(NOT_ANNOTATED)])
+
+
+def test_classes_are_ranked_by_pixels_and_tiny_ones_left_out():
+    classified = np.zeros((10, 20), np.int32)
+    classified[:, 12:] = 4
+    classified[0, 0] = 9
+    classified[1] = IGNORE
+    assert rank_classes([[classified]], IGNORE) == [0, 4]
+
+
+def test_a_number_stands_inside_its_region():
+    region = np.zeros((9, 9), bool)
+    region[0, :] = True
+    region[2:7, 3:8] = True
+    assert find_centre(region) == (4, 5)
+
+
+def test_a_missing_or_misshapen_prediction_is_named(tmp_path, dataset, predictions):
+    empty = Predictions("han", "ours", "none", {})
+    with pytest.raises(UserError, match="prediction of han for picture p0: is missing"):
+        plot_pictures(dataset, [0], [empty])
+    small = Predictions("han", "ours", "none", {"p0": np.zeros((2, 2), np.int32)})
+    with pytest.raises(UserError, match=r"is \(2, 2\), the ground truth \(8, 6\)"):
+        plot_pictures(dataset, [0], [small])
+
+
+def test_without_predictions_the_figure_says_so(dataset):
+    assert "no picture was predicted" in plot_pictures(dataset, [0], []).texts[0].get_text()
