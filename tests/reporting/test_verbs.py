@@ -79,7 +79,7 @@ class AlwaysClassOne(torch.nn.Module):
 
 
 @pytest.fixture
-def benchmark(tmp_path):
+def prepared_benchmark(tmp_path):
     """A prepared data set of one picture: half of class 0, half of class 1."""
     folder = tmp_path / "prepared"
     folder.mkdir()
@@ -101,10 +101,10 @@ def evaluate(config, folder, output, texts=("coco",)):
     call("evaluate", config, *IDENTITY, *given, "--texts", *pairs, "--output-dir", output)
 
 
-def test_evaluate_writes_metrics_and_confusion(monkeypatch, config, benchmark, tmp_path):
-    monkeypatch.setattr("opentrans.commands.evaluate.load_run", lambda *_: AlwaysClassOne())
+def test_evaluate_writes_metrics_and_confusion(monkeypatch, config, prepared_benchmark, tmp_path):
+    monkeypatch.setattr("opentrans.models.loading.load_target", lambda *_: AlwaysClassOne())
     for output in (tmp_path / "a", tmp_path / "b"):
-        evaluate(config, benchmark, output)
+        evaluate(config, prepared_benchmark, output)
     metrics = read_json(tmp_path / "a" / "coco.json")
     assert metrics["miou"] == {"present": 25.0, "union": 25.0}
     assert metrics["run_sha256"] == sha256(tmp_path / "run.safetensors")
@@ -116,11 +116,11 @@ def test_evaluate_writes_metrics_and_confusion(monkeypatch, config, benchmark, t
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, benchmark, tmp_path):
+def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, prepared_benchmark, tmp_path):
     with pytest.raises(UserError, match=r"--texts: names \['pc59'\]"):
-        evaluate(config, benchmark, tmp_path, texts=("pc59",))
+        evaluate(config, prepared_benchmark, tmp_path, texts=("pc59",))
     with pytest.raises(UserError, match="is not NAME=PATH"):
-        evaluate(config, benchmark, tmp_path, texts=("",))
+        evaluate(config, prepared_benchmark, tmp_path, texts=("",))
 
 
 def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, benchmark, tmp_path):

@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.experiments import get_named
     from opentrans.files import sha256
+    from opentrans.models.loading import load_target
 
     config: Config = args.config
     folders, texts = parse_pairs("--datasets", args.datasets), parse_pairs("--texts", args.texts)
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("--texts", f"names {sorted(texts)} are not those of --datasets", "give one file a benchmark")
     settings = get_named(config.targets, args.target, "--target")
     torch.set_num_threads(config.threads.run)
-    target = load_run(config, args)
+    target = load_target(config, args.target, args.run, args.teacher, args.train_text)
     identity = {name: getattr(args, name) for name in ("target", "subnetwork", "freeze", "seed")}
     identity["run_sha256"] = sha256(args.run)
     for name, folder in folders.items():
@@ -55,21 +56,6 @@ def parse_pairs(option: str, pairs: list[str]) -> dict[str, Path]:
     if wrong:
         raise UserError(option, f"{wrong[0]!r} is not NAME=PATH", "write for example coco=prepared/coco/val")
     return {name: Path(path) for name, _, path in (pair.partition("=") for pair in pairs)}
-
-
-def load_run(config: "Config", args: argparse.Namespace) -> "Target":
-    """The target with the checkpoint's weights, in evaluation mode on the configured device."""
-    from opentrans.clip.text import TextEmbeddings
-    from opentrans.clip.weights import ClipWeights
-    from opentrans.models.registry import build_target
-    from opentrans.tensors import select_device
-    from opentrans.training.checkpoint import load_checkpoint, load_model
-
-    teacher, text = ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text)
-    target: Target = build_target(config.targets[args.target], teacher, text)
-    load_model(target, load_checkpoint(args.run), args.run)
-    target.strip_bytes = config.evaluation.strip_megabytes * 2**20
-    return target.to(select_device(config.device)).eval()
 
 
 def evaluate_benchmark(

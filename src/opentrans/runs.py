@@ -1,0 +1,54 @@
+"""A finished run on disk: which one it is, and where the files lie that it was made with.
+
+The places are those that the workflow writes: ``results/{profile}/runs/{target}/{subnetwork}/{freeze}/seed{seed}``.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from opentrans.config import Config, load_config
+from opentrans.errors import UserError
+from opentrans.experiments import Run, get_named
+
+CHECKPOINT, CONFIG = "checkpoint.safetensors", "config.yaml"
+REMEDY = "give a run's folder, for example results/mini/runs/han/dense/none/seed0"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with the configuration of its profile and the files that its target is built from."""
+
+    run: Run
+    config: Config
+    checkpoint: Path
+    teacher: Path
+    train_text: Path
+
+
+def find_run(path: Path, config: Config | None = None) -> TrainedRun:
+    """Recognise a run by its folder or checkpoint.
+
+    Args:
+        path: ``.../runs/{target}/{subnetwork}/{freeze}/seed{seed}``, or the checkpoint in it.
+        config: the run's configuration; by default the copy that lies in the folder of the results.
+
+    Raises:
+        UserError: `path` is no run, or a file that belongs to it is missing.
+    """
+    checkpoint = path / CHECKPOINT if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise UserError(path, f"no such run (no {CHECKPOINT} there)", REMEDY)
+    parts = checkpoint.resolve().parts
+    seed = re.fullmatch(r"seed(\d+)", parts[-2]) if len(parts) > 6 else None
+    if seed is None or parts[-6] != "runs":
+        raise UserError(checkpoint, "does not lie in runs/{target}/{subnetwork}/{freeze}/seed{seed}", REMEDY)
+    results = checkpoint.resolve().parents[5]
+    run = Run(parts[-5], parts[-4], parts[-3], int(seed[1]))
+    config = config or load_config([results / CONFIG])
+    prompts = get_named(config.targets, run.target, f"{checkpoint}: target").prompts
+    teacher, text = results / "teacher/teacher.safetensors", results / f"text/{prompts}/coco_train.safetensors"
+    for file in (teacher, text):
+        if not file.is_file():
+            raise UserError(file, "the run needs this file", "keep the whole folder of the results together")
+    return TrainedRun(run, config, checkpoint, teacher, text)

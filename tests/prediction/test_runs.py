@@ -1,0 +1,41 @@
+import shutil
+
+import pytest
+import torch
+
+from opentrans.errors import UserError
+from opentrans.experiments import Run
+from opentrans.models.loading import load_run
+from opentrans.runs import find_run
+from opentrans.training.checkpoint import load_checkpoint
+
+
+@pytest.mark.parametrize("name", ["", "checkpoint.safetensors"])
+def test_a_run_is_recognised_by_its_folder_and_by_its_checkpoint(results, name):
+    found = find_run(results / "runs/fcclip/dense/none/seed0" / name)
+    assert found.run == Run("fcclip", "dense", "none", 0)
+    assert found.config.profile == "mini"
+    assert found.train_text.parent.name == "ensemble"
+
+
+def test_a_loaded_target_holds_the_weights_of_the_checkpoint(results):
+    found = find_run(results / "runs/han/dense/none/seed0")
+    target, saved = load_run(found), load_checkpoint(found.checkpoint).model
+    assert not target.training
+    state = target.state_dict()
+    assert state.keys() == saved.keys()
+    assert all(torch.equal(state[name], value) for name, value in saved.items())
+
+
+def test_what_is_no_run_is_refused_with_an_example(results, tmp_path):
+    with pytest.raises(UserError, match=r"no such run.*results/mini/runs/han"):
+        find_run(tmp_path / "absent")
+    stray = shutil.copy(results / "runs/han/dense/none/seed0/checkpoint.safetensors", tmp_path / "stray.safetensors")
+    with pytest.raises(UserError, match="does not lie in runs/"):
+        find_run(stray)
+
+
+def test_a_file_that_the_run_needs_is_named(results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("teacher", "fcclip", "deeplabv3"))
+    with pytest.raises(UserError, match=r"teacher\.safetensors: the run needs this file"):
+        find_run(copy / "runs/han/dense/none/seed0")
