@@ -124,7 +124,7 @@ def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, prepar
 
 
 def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, benchmark, tmp_path):
-    monkeypatch.setattr("opentrans.commands.predict_benchmark.load_run", lambda *_: AlwaysClassOne())
+    monkeypatch.setattr("opentrans.models.loading.load_target", lambda *_: AlwaysClassOne())
     maps = tmp_path / "han/ours/none/seed0/pc59.safetensors"
     given = ["--run", tmp_path / "run.safetensors", "--target", "han", "--teacher", "t", "--train-text", "t"]
     text = ["--text", tmp_path / "text.safetensors"]

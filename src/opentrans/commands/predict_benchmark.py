@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from opentrans.commands.evaluate import load_run
-
 HELP = "predict a few pictures of a prepared benchmark with a run (Figures 5 and 8)"
 
 
@@ -28,13 +26,14 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.evaluation.run import resize_image
     from opentrans.experiments import get_named
     from opentrans.files import sha256
+    from opentrans.models.loading import load_target
     from opentrans.reporting.pictures import select_pictures
     from opentrans.tensors import save_tensors, select_device
 
     config, settings = args.config, args.config.evaluation
     get_named(config.targets, args.target, "--target")
     torch.set_num_threads(config.threads.run)
-    target = load_run(config, args)
+    target = load_target(config, args.target, args.run, args.teacher, args.train_text)
     dataset = PreparedDataset.open(args.dataset)
     vocabulary = TextEmbeddings.load(args.text).to(select_device(config.device))
     sizes = settings.sizes.get(config.figures.benchmark, (settings.short_side, settings.max_side))
