@@ -1,7 +1,8 @@
 """``python -m opentrans VERB``: every step of the workflow, each of which also works alone.
 
 A verb is a module of `opentrans.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args)``. Only the
-verb that is called gets imported, so that ``--help`` and short jobs do not pay for torch.
+verb that is called gets imported, so that ``--help`` and short jobs do not pay for torch. A verb that works outside
+a project says ``NEEDS_CONFIG = False``.
 """
 
 import argparse
@@ -53,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [verb for verb in get_verbs() if words[:1] == [verb]]
     args = build_parser(wanted or get_verbs()).parse_args(words)
     try:
-        args.config = load_config(args.config)
-        import_verb(args.verb).run(args)
+        verb = import_verb(args.verb)
+        args.config = load_config(args.config) if getattr(verb, "NEEDS_CONFIG", True) else None
+        verb.run(args)
     except UserError as error:
         print(f"opentrans {args.verb}: {error}", file=sys.stderr)
         return USER_ERROR_STATUS

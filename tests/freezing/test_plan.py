@@ -103,7 +103,7 @@ def test_an_edited_plan_is_read_as_edited(path):
     [
         ("true", "perhaps", "row 3: frozen: 'perhaps'"),
         ("18,3,", "18,three,", "row 2: alpha: 'three'"),
-        ("1x2x3x3", "1x2x3", "row 2: shape: '1x2x3'"),
+        ("1x2x3x3", "18", "row 2: shape: '18'"),
         ("1x2x3x3", "1x2xax3", "row 2: shape"),
         (",18,", ",19,", "row 2: weights: 19 does not fit shape 1x2x3x3"),
         (",18,", ",,", "row 2: weights: ''"),

@@ -24,7 +24,7 @@ REMEDY = "correct the field or make the plan again (plan-freeze)"
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """One convolution of a plan; `alpha`, `fit_quality` and `xmin` are nan where no fit was possible."""
+    """One layer (in our backbones a convolution); `alpha`, `fit_quality`, `xmin` are nan where no fit was possible."""
 
     layer: str
     shape: tuple[int, ...]
@@ -148,7 +148,7 @@ def _parse_name(text: str) -> str:
 
 def _parse_shape(text: str) -> tuple[int, ...]:
     shape = tuple(int(part) for part in text.split("x"))
-    if len(shape) != 4 or min(shape) < 1:
+    if len(shape) < 2 or min(shape) < 1:
         raise ValueError(text)
     return shape
 

@@ -1,0 +1,47 @@
+"""``plan``: a freeze plan for any torch model."""
+
+import argparse
+from pathlib import Path
+
+HELP = "make a freeze plan for any torch model"
+NEEDS_CONFIG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="MODULE:FACTORY",
+        help="what makes it: torchvision.models:resnet50",
+    )
+    parser.add_argument("--weights", type=Path, help="state dict to load into it (safetensors, or a torch file)")
+    parser.add_argument("--prefix", default="", help="only the part of the model there; a name or pattern (*.visual)")
+    parser.add_argument("--layers", nargs="+", choices=("conv", "linear"), default=["conv", "linear"], help="kinds")
+    parser.add_argument("--method", choices=("alpha", "random"), default="alpha", help="default: %(default)s")
+    parser.add_argument(
+        "--order", choices=("bottom", "top"), default="bottom", help="freeze the smallest alpha (paper) or the largest"
+    )
+    parser.add_argument("--ratio", type=float, default=0.5, help="share of the fitted layers (default: %(default)s)")
+    parser.add_argument(
+        "--estimator", choices=("weightwatcher", "released"), default="weightwatcher", help="default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws the layers of a random plan (default: %(default)s)")
+    parser.add_argument("--output", type=Path, required=True, help="the freeze plan (CSV)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the verb."""
+    from opentrans.config import FreezeRecipe
+    from opentrans.errors import UserError
+    from opentrans.integrations.planning import build_model, load_weights, plan_model
+
+    if not 0 <= args.ratio <= 1:
+        raise UserError(f"--ratio {args.ratio}", "is not a share", "give a number from 0 to 1")
+    model = build_model(args.model)
+    if args.weights:
+        load_weights(model, args.weights)
+    recipe = FreezeRecipe(method=args.method, order=args.order, ratio=args.ratio, estimator=args.estimator)
+    plan = plan_model(model, recipe, args.seed, args.prefix, tuple(args.layers))
+    plan.write(args.output)
+    print(f"{args.output}: {len(plan.frozen)} of {len(plan.rows)} layers frozen")
