@@ -99,7 +99,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         except Exception as error:  # zip, pickle and torch errors have no common base
             problem = f"not a file of weights ({str(error).splitlines()[0]})"
             raise UserError(path, problem, "give a state dict saved by torch, or safetensors") from None
-    inner = content.get("state_dict", content.get("model", content)) if isinstance(content, dict) else content
+    inner: Any = content.get("state_dict", content.get("model", content)) if isinstance(content, dict) else content
     try:
         module.load_state_dict(inner)
     except (RuntimeError, AttributeError, TypeError) as error:
