@@ -11,7 +11,7 @@ EXPECTED = {
     "find-subnetwork", "plan-freeze", "plan", "finetune", "evaluate", "profile-target", "count-costs",
     "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
-    "predict-benchmark",
+    "predict-benchmark", "make-report",
 }  # fmt: skip
 
 

@@ -28,5 +28,10 @@ def test_the_digest_follows_the_content_of_reachable_files_only(tmp_path, monkey
     assert hash_sources("make-tables") != before
 
 
+def test_the_report_depends_on_its_template_and_tables_do_not():
+    assert "reporting/templates/report.html" in names("make-report")
+    assert "reporting/templates/report.html" not in names("make-tables")
+
+
 def test_every_verb_has_sources():
     assert all(f"commands/{verb.replace('-', '_')}.py" in names(verb) for verb in get_verbs())

@@ -44,15 +44,20 @@ def _locate(module: str) -> Path:
     return PACKAGE
 
 
+def get_templates(path: Path) -> list[Path]:
+    """The files of the folder ``templates`` beside a source file that names it."""
+    return list((path.parent / "templates").glob("*")) if b'"templates"' in path.read_bytes() else []
+
+
 def get_sources(verb: str) -> list[Path]:
-    """All source files that a verb can reach through imports, sorted."""
+    """All source files that a verb can reach through imports, and their templates, sorted."""
     waiting, seen = [PACKAGE / "commands" / f"{verb.replace('-', '_')}.py"], set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in seen:
             seen.add(path)
             waiting.extend(get_imports(path))
-    return sorted(seen)
+    return sorted({*seen, *(template for path in seen for template in get_templates(path))})
 
 
 def hash_sources(verb: str) -> str:

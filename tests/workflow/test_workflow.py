@@ -37,6 +37,15 @@ def test_results_have_a_row_for_each_run_and_benchmark(finished):
     assert results.miou.between(0, 100).all()
 
 
+def test_figures_and_a_report_come_with_the_tables(finished):
+    figures = {path.name for path in (finished.results / "figures").iterdir()}
+    names = ("table1_mean", "figure1", "figure5", "figure8", "density_layers", "density_rounds", "training_subnetworks")
+    assert figures >= {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    page = (finished.results / "report.html").read_text()
+    assert page.count("<img") == len(figures) / 2
+    assert 'id="table1"' in page
+
+
 def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):
     table = pd.read_csv(finished.results / "tables/table1.csv").set_index("Method")
     assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150 (%)"])

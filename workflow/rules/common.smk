@@ -41,6 +41,7 @@ JOBS = f"{RESULTS}/benchmarks"
 TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
 REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
+REPORT = REPOSITORY / "workflow/report"
 SHEET = get_project_file(CONFIG.experiments)
 TEXTS = f"{RESULTS}/text"
 # The search reads plain prompts whatever the targets use.
@@ -90,8 +91,8 @@ wildcard_constraints:
 
 
 def get_settings(*sections):
-    """The configuration under dotted names, as text: a rule reruns when, and only when, its part changes."""
-    parts = {}
+    """The configuration under dotted names (all of it without), as text: a rule reruns when its part changes."""
+    parts = {} if sections else CONFIG.model_dump(mode="json")
     for section in sections:
         part = CONFIG.model_dump(mode="json")
         for name in section.split("."):
@@ -341,6 +342,37 @@ def get_tables():
         for number in CONFIG.tables
         for kind in ("csv", "md", "tex")
     ]
+
+
+def get_table_sheets():
+    """The tables as CSV."""
+    return [path for path in get_tables() if path.endswith(".csv")]
+
+
+def mark_tables():
+    """The tables; the CSV goes into Snakemake's report with the table's caption."""
+    files = []
+    for path in get_tables():
+        name = Path(path).stem
+        if path.endswith(".csv") and (REPORT / f"{name}.rst").exists():
+            labels = {"table": name.removeprefix("table")}
+            path = report(
+                path, f"../report/{name}.rst", category="Tables", labels=labels
+            )
+        files.append(path)
+    return files
+
+
+def get_captions_of_report():
+    """The captions of tables and figures."""
+    return [
+        str(path) for path in sorted(REPORT.glob("*.rst")) if path.stem != "workflow"
+    ]
+
+
+def get_drawings():
+    """The figures as SVG."""
+    return [path for path in get_figures() if path.endswith(".svg")]
 
 
 def get_runs():

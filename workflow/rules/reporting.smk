@@ -2,7 +2,12 @@ rule collect_results:
     input:
         get_evaluations(),
     output:
-        results=f"{RESULTS}/results.csv",
+        results=report(
+            f"{RESULTS}/results.csv",
+            "../report/results.rst",
+            category="Tables",
+            labels={"table": "all results"},
+        ),
     log:
         f"{LOGS}/collect_results.log",
     benchmark:
@@ -31,7 +36,7 @@ rule make_tables:
         experiments=SHEET,
         paper=PAPER,
     output:
-        get_tables(),
+        mark_tables(),
     log:
         f"{LOGS}/make_tables.log",
     benchmark:

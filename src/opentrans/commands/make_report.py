@@ -1,0 +1,39 @@
+"""``make-report``: one HTML page with everything that a run came to."""
+
+import argparse
+from pathlib import Path
+
+HELP = "make one self-contained HTML page: tables, figures, claims, cost, configuration, versions"
+OWN_RULE = "make_report"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
+    parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables (CSV, make-tables)")
+    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="figures (SVG or PNG)")
+    parser.add_argument("--claims", type=Path, help="claims (CSV)")
+    parser.add_argument(
+        "--captions", type=Path, nargs="*", default=[], help="captions: NAME.rst for table or figure NAME"
+    )
+    parser.add_argument("--jobs", type=Path, required=True, help="folder of Snakemake's benchmark files")
+    parser.add_argument("--output", type=Path, required=True, help="the page (HTML)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, render, write."""
+    from opentrans.files import write_text
+    from opentrans.reporting import page
+    from opentrans.reporting.jobs import read_costs_of_jobs
+    from opentrans.reporting.results import read_results
+
+    captions = page.read_captions(args.captions)
+    text = page.render_page(
+        config=args.config,
+        results=read_results(args.results),
+        tables=[page.read_table(path, captions) for path in page.sort_by_number(args.tables)],
+        figures=[page.read_figure(path, captions) for path in page.sort_by_number(args.figures)],
+        claims=page.read_table(args.claims, captions) if args.claims else None,
+        costs=read_costs_of_jobs(args.jobs, without=[OWN_RULE]),
+    )
+    write_text(args.output, text)

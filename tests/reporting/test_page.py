@@ -1,0 +1,176 @@
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from opentrans.errors import UserError
+from opentrans.reporting import page
+from opentrans.reporting.grid import build_grid
+from opentrans.reporting.jobs import RuleCost, format_time, read_costs_of_jobs
+from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+class Page(HTMLParser):
+    """The words, the cells and the addresses of a page; void and unclosed elements are told apart."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.addresses, self.tables, self.words = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "action", "poster")]
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+        if "td" in self.open or "th" in self.open:
+            self.tables[-1][-1][-1] += f"{data.strip()} "
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two tables, a claims table, a figure, captions, and benchmark files of three jobs."""
+    header = "Method,coco (%),coco paper,FLOPs (M),FLOPs paper (G)"
+    table = f"{header}\nOurs & <co>,36.0 ± 1.0,42.5,45.8,173.3\nDense,,46.0,80,\n"
+    (tmp_path / "table10.csv").write_text(table)
+    (tmp_path / "table2.csv").write_text(table)
+    (tmp_path / "table2.md").write_text("What a reader must know.\n\n| Method |\n")
+    (tmp_path / "claims.csv").write_text("claim,verdict\nOurs beats random,holds\n")
+    (tmp_path / "figure5.svg").write_text(SVG)
+    (tmp_path / "figure5.rst").write_text("Some\npictures.\n")
+    header = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"
+    (tmp_path / "jobs/finetune").mkdir(parents=True)
+    (tmp_path / "jobs/finetune/a.tsv").write_text(header + "10\t0:00:10\t500\t1\t20\n")
+    (tmp_path / "jobs/finetune/b.tsv").write_text(header + "30\t0:00:30\t700\t1\t3590\n30\t-\tNA\tNA\t10\n")
+    (tmp_path / "jobs/make_tables.tsv").write_text(header + "1\t0:00:01\t90\t1\t-\n")
+    (tmp_path / "jobs/make_report.tsv").write_text(header + "99\t0:01:39\t90\t1\t99\n")
+    return tmp_path
+
+
+@pytest.fixture
+def make_page(files, config):
+    def make(tables=("table10.csv", "table2.csv"), figures=("figure5.svg",), claims="claims.csv", settings=config):
+        captions = page.read_captions([files / "figure5.rst"])
+        row = {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 0, "benchmark": "coco"}
+        return page.render_page(
+            config=settings,
+            results=pd.DataFrame([row, row | {"benchmark": "pc59"}]),
+            tables=[page.read_table(path, captions) for path in page.sort_by_number([files / t for t in tables])],
+            figures=[page.read_figure(files / name, captions) for name in figures],
+            claims=page.read_table(files / claims, captions) if claims else None,
+            costs=read_costs_of_jobs(files / "jobs", without=["make_report"]),
+        )
+
+    return make
+
+
+def test_the_page_is_well_formed_and_loads_nothing(make_page):
+    text = make_page()
+    parsed = Page(text)
+    assert not parsed.open
+    assert all(address.startswith(("#", "data:image/")) for address in parsed.addresses)
+    assert not re.search(r"@import|url\(|<link|https?://(?!www\.w3\.org)", text)
+
+
+def test_a_value_and_the_papers_share_a_cell(make_page):
+    claims, table2, *_ = Page(make_page()).tables
+    assert claims[1] == ["Ours beats random ", "holds "]
+    assert table2[0] == ["Method ", "coco (%) paper ", "FLOPs (M) paper (G) "]
+    assert table2[1] == ["Ours & <co> ", "36.0 ± 1.0 42.5 ", "45.8 173.3 "]
+    assert table2[2] == ["Dense ", "– 46.0 ", "80 – "]
+
+
+def test_the_page_shows_captions_configuration_versions_cost_and_how_to_make_it_again(make_page, config):
+    words = " ".join(" ".join(Page(make_page()).words).split())
+    for expected in (
+        "What a reader must know.", "Some pictures.", "prune_share: 0.1", describe_commit().split()[0],
+        describe_versions()["torch"], "snakemake --cores all --configfile results/mini/config.yaml",
+        "1.01 CPU hours", "in 4 jobs", "1 min 11 s", "coco, pc59", "cannot be compared with the paper",
+    ):  # fmt: skip
+        assert expected in words, expected
+    paper = make_page(settings=config.model_copy(update={"profile": "paper"}))
+    assert "cannot be compared" not in paper
+
+
+def test_tables_are_in_the_papers_order_and_missing_parts_leave_no_heading(make_page):
+    text = make_page()
+    assert text.index('id="table2"') < text.index('id="table10"')
+    bare = make_page(tables=(), figures=(), claims=None)
+    assert "No table was made." in bare
+    assert 'id="figures"' not in bare
+    assert "claims hold" not in bare
+
+
+def test_the_same_results_are_the_same_page(make_page):
+    assert make_page() == make_page()
+
+
+def test_cells_are_sorted_by_their_number_and_text_by_its_letters():
+    grid = build_grid(pd.DataFrame({"Method": ["B", "a"], "x (%)": ["-36.5 ± 1.0", ""], "x paper": ["1", ""]}))
+    assert [cell.order for cell in grid.rows[0]] == ["b", "-36.5"]
+    assert [cell.order for cell in grid.rows[1]] == ["a", ""]
+    assert [header.numeric for header in grid.headers] == [False, True]
+
+
+def test_costs_are_summed_by_rule_with_the_dearest_first(files):
+    assert read_costs_of_jobs(files / "jobs", without=["make_report"]) == [
+        RuleCost("finetune", 3, 70, 3620, 700),
+        RuleCost("make_tables", 1, 1, 0, 90),
+    ]
+
+
+def test_damaged_benchmark_files_are_named(files):
+    (files / "jobs/broken.tsv").write_text("s\tmax_rss\n")
+    with pytest.raises(UserError, match=r"broken\.tsv: column cpu_time is missing"):
+        read_costs_of_jobs(files / "jobs")
+    with pytest.raises(UserError, match="no such folder"):
+        read_costs_of_jobs(files / "absent")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (3600, "1 h 00 min"), (90061, "25 h 01 min")],
+)
+def test_times_are_said_as_a_person_says_them(seconds, text):
+    assert format_time(seconds) == text
+
+
+def test_titles_follow_from_names(files):
+    titles = {"table1_mean": "Table 1: mean", "miou_density": "mIoU density", "density_layers": "Density layers"}
+    for name, title in titles.items():
+        (files / f"{name}.svg").write_text(SVG)
+        assert page.read_figure(files / f"{name}.svg", {}).title == title
+
+
+def test_wrong_files_of_a_report_are_named(files):
+    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
+        page.read_table(files / "absent.csv", {})
+    (files / "empty.csv").touch()
+    with pytest.raises(UserError, match="not readable as CSV"):
+        page.read_table(files / "empty.csv", {})
+    with pytest.raises(UserError, match="neither SVG nor PNG"):
+        page.read_figure(files / "table2.csv", {})
+    with pytest.raises(UserError, match=r"absent\.svg: no such file"):
+        page.read_figure(files / "absent.svg", {})
+
+
+def test_machine_and_commit_are_described_without_names_of_people_and_places(tmp_path):
+    assert set(describe_hardware()) >= {"cores", "system"}
+    assert describe_versions()["Python"].startswith("3.")
+    assert describe_commit(tmp_path).startswith("unknown")
