@@ -60,7 +60,8 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
     Each round runs every side once, in changing order, so that a busy machine slows all alike; ratios are of the
     fastest rounds. With `memory`, each side runs once more in a process of its own for its peak above the inputs.
     `same(ours, theirs)` returns measures of agreement, which it has asserted. `goal` names what is to be reached:
-    ``{"speed": 2.0, "memory": 5.0}``, ratios to the first peer. `curve` is ``(name, x)`` for a point of a plot.
+    ``{"speed": 2.0, "memory": 5.0}``, ratios to the strongest of `peers`; `also` are measured beside them.
+    `curve` is ``(name, x)`` for a point of a plot.
     """
     import torch
 
@@ -74,6 +75,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         peers: Sequence[Side],
         setting: Mapping[str, Any],
         same: Callable[[Any, Any], Mapping[str, float]] | None = None,
+        also: Sequence[Side] = (),
         goal: Mapping[str, float] | None = None,
         curve: tuple[str, float] | None = None,
         memory: bool = False,
@@ -81,7 +83,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         inference: bool = True,
         facts: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        sides = [ours, *peers]
+        sides = [ours, *peers, *also]
         torch.set_num_threads(threads)
         inputs = prepare(**setting)
         seconds: dict[str, list[float]] = {side.__name__: [] for side in sides}
@@ -90,7 +92,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         with torch.inference_mode(inference):
             results = [side(*inputs) for side in sides]
             if same is not None:
-                agreement = {f"{k} ({p.__name__})": v for p, r in zip(peers, results[1:], strict=True)
+                agreement = {f"{k} ({p.__name__})": v for p, r in zip([*peers, *also], results[1:], strict=True)
                              for k, v in same(results[0], r).items()}  # fmt: skip
             del results
 
@@ -114,7 +116,8 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
             for side in sides:
                 found[side.__name__]["peak_mib"] = _peak(request.module.__name__, side.__name__, command) / 2**20
         entry = {
-            "title": title, "ours": ours.__name__, "peers": [peer.__name__ for peer in peers], "sides": found,
+            "title": title, "ours": ours.__name__, "peers": [peer.__name__ for peer in peers],
+            "also": [side.__name__ for side in also], "sides": found,
             "what": {side.__name__: (side.__doc__ or "").strip() for side in sides}, "setting": dict(setting),
             "threads": threads, "rounds": request.config.getoption("--rounds"), "agreement": agreement,
             "goal": dict(goal or {}), "curve": list(curve or ()), "facts": dict(facts or {}),

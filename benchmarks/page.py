@@ -44,7 +44,7 @@ def _table(record: Record) -> Iterator[str]:
     yield f"**{record['title']}** ({record['threads']} thread{'s' * (record['threads'] > 1)})\n"
     yield "| | seconds | CPU seconds | against ours |" + (" peak MiB | against ours |" if memory else "")
     yield "|---|---:|---:|---:|" + ("---:|---:|" if memory else "")
-    for name in [record["ours"], *record["peers"]]:
+    for name in [record["ours"], *record["peers"], *record.get("also", [])]:
         side, line = sides[name], record["what"][name].splitlines()[0]
         cells = [line, _figure(side["min_s"]), _figure(side["cpu_s"]), _times(side["min_s"] / ours["min_s"])]
         if memory:

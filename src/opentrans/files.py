@@ -38,6 +38,12 @@ def _fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def get_cache_folder(kind: str) -> Path:
+    """Where what can always be made again is kept across jobs: ``$XDG_CACHE_HOME/opentrans/{kind}``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "opentrans" / kind
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` atomically."""
     with atomic_path(path) as temporary:

@@ -3,9 +3,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 from opentrans.clip.text import TextEmbeddings
-from opentrans.models.strips import Frame, mask_argmax, pixel_argmax, resize_matrices
+from opentrans.models.strips import mask_argmax, pixel_argmax
+from opentrans.models.tiles import Frame, fast_argmax, resize_matrices
 
 QUERIES, CLASSES, LOW = 7, 11, (6, 9)
 
@@ -69,12 +71,52 @@ def test_strips_of_pixels_equal_the_full_computation(pixels, strip_bytes):
     assert torch.equal(pixel_argmax(embedding, text, (37, 29), strip_bytes), resize(best, (37, 29)).argmax(0))
 
 
+@pytest.mark.parametrize("strip_bytes", [1, 50_000, 2**30])
+@pytest.mark.parametrize("certainty", [0, 3, 12])
+def test_leaving_classes_out_changes_no_pixel(strip_bytes, certainty):
+    scores = (torch.randn(30, 150) + certainty * F.one_hot(torch.randint(150, (30,)), 150)).softmax(-1)
+    logits = resize(4 * torch.randn(30, 6, 8), (30, 42)) - 2
+    full = torch.einsum("qk,qhw->khw", scores.double(), resize(logits, (99, 170)).sigmoid().double())
+    result = mask_argmax(scores, logits, (99, 170), strip_bytes)
+    best, second = full.topk(2, dim=0).values
+    assert torch.equal(result[best - second > 1e-6], full.argmax(0)[best - second > 1e-6])
+    assert (best - second > 1e-6).double().mean() > 0.99
+
+
+def test_negative_scores_and_frames_are_compared_alike():
+    scores, logits, frame = torch.randn(5, 70), torch.randn(5, 16, 20), Frame((64, 80), (60, 71))
+    resized = resize(resize(logits, (64, 80))[:, :60, :71], (90, 100))
+    full = torch.einsum("qk,qhw->khw", scores, resized.sigmoid())
+    assert (mask_argmax(scores, logits, (90, 100), frame=frame) == full.argmax(0)).double().mean() > 0.9999
+
+
+def test_fast_argmax_takes_the_first_of_equal_values():
+    scores = torch.randint(5, (200, 101)).float()
+    assert torch.equal(fast_argmax(scores), (scores == scores.amax(1, keepdim=True)).int().argmax(1))
+
+
+def test_confident_masks_take_a_tenth_of_the_multiplications_and_memory():
+    scores = (torch.randn(100, 300) + 15 * F.one_hot(torch.randint(300, (100,)), 300)).softmax(-1)
+    logits = resize(4 * torch.randn(100, 5, 8), (50, 76))
+    with FlopCounterMode(display=False) as counter, LargestTensor() as largest:
+        mask_argmax(scores, logits, (200, 304))
+    assert counter.get_total_flops() < 2 * 100 * 300 * 200 * 304 / 10
+    assert largest.bytes < 4 * 300 * 200 * 304 / 5
+
+
+def test_noise_takes_hardly_more_multiplications_than_all_classes():
+    scores, logits = torch.rand(100, 300), 3 * torch.randn(100, 25, 38)
+    with FlopCounterMode(display=False) as counter:
+        mask_argmax(scores, logits, (100, 152))
+    assert counter.get_total_flops() < 1.5 * 2 * 100 * 300 * 100 * 152
+
+
 def test_no_intermediate_of_masks_is_larger_than_the_strip():
     logits, scores, size, limit = torch.randn(10, 25, 25), torch.rand(10, 300), (200, 200), 2**20
     with LargestTensor() as largest:
         mask_argmax(scores, logits, size, limit)
     assert 40 * limit < 4 * 300 * 200 * 200
-    assert limit // 2 < largest.bytes <= limit
+    assert limit // 4 < largest.bytes <= limit
 
 
 def test_no_intermediate_of_pixels_is_larger_than_the_strip():
@@ -82,3 +124,12 @@ def test_no_intermediate_of_pixels_is_larger_than_the_strip():
     with LargestTensor() as largest:
         pixel_argmax(torch.randn(8, 25, 25), text, (200, 200), 2**20)
     assert 2**18 < largest.bytes <= 2**20
+
+
+def test_a_class_scores_as_its_best_synonym():
+    text = TextEmbeddings(torch.zeros(7, 2), torch.tensor([2, 0, 1, 2, 2, 0, 3]))
+    scores = torch.randn(4, 7, requires_grad=True)
+    expected = torch.stack([scores[:, text.class_index == k].amax(1) for k in range(4)], dim=1)
+    torch.testing.assert_close(text.class_scores(scores), expected, rtol=0, atol=0)
+    (given,) = torch.autograd.grad(text.class_scores(scores).sum(), scores)
+    torch.testing.assert_close(given, torch.autograd.grad(expected.sum(), scores)[0])

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the run; written into the results")
     parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")
     parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")
+    parser.add_argument("--sparse", action="store_true", help="skip the backbone's pruned weights (CPU, C++ compiler)")
     parser.add_argument("--datasets", nargs="+", required=True, metavar="NAME=FOLDER", help="prepared benchmarks")
     parser.add_argument("--texts", nargs="+", required=True, metavar="NAME=FILE", help="their text embeddings")
     parser.add_argument(
@@ -44,6 +45,10 @@ def run(args: argparse.Namespace) -> None:
     settings = get_named(config.targets, args.target, "--target")
     torch.set_num_threads(config.threads.run)
     target = load_target(config, args.target, args.run, args.teacher, args.train_text)
+    if args.sparse:
+        from opentrans.sparse.trunk import sparsify
+
+        target.backbone = sparsify(target.backbone)  # type: ignore[assignment]
     identity = {name: getattr(args, name) for name in ("target", "subnetwork", "freeze", "seed")}
     identity["run_sha256"] = sha256(args.run)
     for name, folder in folders.items():

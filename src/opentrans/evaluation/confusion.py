@@ -20,9 +20,20 @@ def count_confusion(prediction: np.ndarray, label: np.ndarray, classes: int, ign
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {prediction.shape}, label {label.shape}")
-    counted = label != ignore
-    truth, found = label[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    for name, values in (("label", truth), ("prediction", found)):
-        if values.size and (values.min() < 0 or values.max() >= classes):
-            raise ValueError(f"{name} holds a value outside 0..{classes - 1}")
-    return np.bincount(truth * classes + found, minlength=classes * classes).reshape(classes, classes)
+    ignored = label == ignore
+    found = np.where(ignored, 0, prediction) if _outside(prediction, classes) else prediction
+    if _outside(found, classes):
+        raise ValueError(f"prediction holds a value outside 0..{classes - 1}")
+    # One more row takes the ignored pixels: dropping them would copy both maps.
+    extra = np.array(classes, np.promote_types(label.dtype, np.uint16))
+    truth = np.minimum(label, extra) if ignore >= classes else np.where(ignored, extra, label)
+    if np.any(truth < 0) or np.count_nonzero(truth == extra) != np.count_nonzero(ignored):
+        raise ValueError(f"label holds a value outside 0..{classes - 1}")
+    pairs = np.multiply(truth, classes, dtype=np.int64)
+    pairs += found
+    counts = np.bincount(pairs.reshape(-1), minlength=(classes + 1) * classes)
+    return counts[: classes * classes].reshape(classes, classes)
+
+
+def _outside(values: np.ndarray, classes: int) -> bool:
+    return bool(values.size) and bool(values.min() < 0 or values.max() >= classes)

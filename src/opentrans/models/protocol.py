@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
 from opentrans.models.backbone import ClipBackbone
-from opentrans.models.strips import STRIP_BYTES, Frame
+from opentrans.models.strips import STRIP_BYTES
+from opentrans.models.tiles import Frame
 
 IGNORE = -1
 DIVISOR = 32  # images are padded to multiples of this, so that every level lies on the same grid

@@ -1,64 +1,40 @@
-"""Segmentation at full size in strips of rows: classes x height x width floats never exist at once."""
+"""Segmentation at full size: classes x height x width floats never exist, and most classes are never computed.
 
-from collections.abc import Callable, Iterator
+Bilinear resizing takes averages, so the low-resolution values that a tile of pixels reads bound all of its pixels.
+A class that cannot win anywhere in a tile by these bounds is left out of it; the others are compared exactly.
+"""
+
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
+from opentrans.models.tiles import Frame, Size, Tiles, fast_argmax, in_chunks, list_candidates
 
-Size = tuple[int, int]
 STRIP_BYTES = 256 * 2**20
+CACHE_BYTES = 8 * 2**20  # on the CPU, intermediates that stay in its cache are several times faster
 FLOAT_BYTES = 4
+FEW = 8  # classes are picked out one by one where at most 1/FEW of them remain
+MARGIN = 1e-5  # rounding of the bounds, relative to the best score
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What a low-resolution map covers: `padded` (height, width) pixels, whose top left part is the picture."""
+class Scores(Protocol):
+    """Scores of classes in tiles, and what can be said of them beforehand."""
 
-    padded: Size
-    picture: Size
+    classes: int
 
+    def bound(self, tiles: Int[Tensor, " n"]) -> tuple[Bool[Tensor, "n k"], Int[Tensor, " n"]]:
+        """Classes that may win somewhere in a tile, and the one that does if there is no other."""
 
-def interpolation_matrix(target: int, source: int, device: torch.device) -> Float[Tensor, "target source"]:
-    """The matrix that resizes a line of `source` values linearly to `target`, as `F.interpolate` does.
+    def score(self, tiles: Int[Tensor, " n"], table: Int[Tensor, "n s"] | None) -> Float[Tensor, "n t s"]:
+        """Scores of the classes in `table`, or of all, at every pixel of the tiles."""
 
-    Bilinear interpolation (``align_corners=False``) is separable: one such matrix for rows, one for columns.
-    """
-    identity = torch.eye(source, device=device)[None]
-    return F.interpolate(identity, size=target, mode="linear", align_corners=False)[0].T
-
-
-def resize_matrices(low: Size, frame: Frame | None, size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Matrices for rows (height x h) and columns (width x w) that take a map from `low` to `size`.
-
-    With a `frame` the map is first resized to `padded`, cut to the picture, then resized to `size`.
-    """
-    matrices = []
-    for axis in (0, 1):
-        if frame is None:
-            matrices.append(interpolation_matrix(size[axis], low[axis], device))
-            continue
-        to_picture = interpolation_matrix(frame.padded[axis], low[axis], device)[: frame.picture[axis]]
-        matrices.append(interpolation_matrix(size[axis], frame.picture[axis], device) @ to_picture)
-    return matrices[0], matrices[1]
-
-
-def _strips(rows: Tensor, step: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Per strip: its rows at full size, the low-resolution rows that it needs, and the matrix between the two."""
-    for top in range(0, len(rows), step):
-        matrix = rows[top : top + step]
-        needed = matrix.any(0).nonzero()
-        band = slice(int(needed[0]), int(needed[-1]) + 1)
-        yield slice(top, top + len(matrix)), band, matrix[:, band]
-
-
-def _upsample(low: Float[Tensor, "n b w"], rows: Tensor, columns: Tensor) -> Float[Tensor, "n r width"]:
-    """Resize a band: rows (n x r x w), then columns."""
-    return torch.matmul(torch.matmul(rows, low), columns.T)
+    def floats(self, width: int) -> int:
+        """Values that `score` makes for one tile and `width` classes."""
 
 
 def mask_argmax(
@@ -74,18 +50,13 @@ def mask_argmax(
         class_scores: p(q, c), the probability of class c for proposal q.
         mask_logits: low-resolution mask logits, resized bilinearly before the sigmoid.
         size: (height, width) of the result, in pixels.
-        strip_bytes: what the intermediate tensors of one strip may take together (at least one row is computed).
+        strip_bytes: what the intermediate tensors may take together (at least one tile is computed).
         frame: what the mask logits cover, if it is more than the picture.
     """
-    rows, columns = resize_matrices((mask_logits.shape[1], mask_logits.shape[2]), frame, size, mask_logits.device)
-    queries, classes = class_scores.shape
-    row_bytes = FLOAT_BYTES * (queries * mask_logits.shape[2] + (2 * queries + classes) * size[1])
-
-    def classify(band: slice, matrix: Tensor) -> Tensor:
-        masks = _upsample(mask_logits[:, band], matrix, columns).sigmoid()
-        return (class_scores.T @ masks.flatten(1)).argmax(0).view(len(matrix), -1)
-
-    return _by_strips(rows, size, max(1, strip_bytes // row_bytes), classify)
+    tiles = Tiles.of_size((mask_logits.shape[1], mask_logits.shape[2]), frame, size, mask_logits.device)
+    result = torch.empty(size, dtype=torch.long, device=mask_logits.device)
+    _classify(tiles, tiles.all(), MaskScores(tiles, class_scores, mask_logits), result, strip_bytes)
+    return result
 
 
 def pixel_argmax(
@@ -98,21 +69,113 @@ def pixel_argmax(
     """Class of each pixel from per-pixel embeddings: argmax over classes of the resized cosine to the text.
 
     A class scores as its best synonym does; scores are resized bilinearly. Arguments as in `mask_argmax`.
+    Low-resolution scores are computed for as many rows at once as fit into half of `strip_bytes`.
     """
-    rows, columns = resize_matrices((embedding.shape[1], embedding.shape[2]), frame, size, embedding.device)
-    directions = F.normalize(embedding, dim=0)
-    low_width, prompts, classes = embedding.shape[2], len(text.embeddings), len(text)
-    row_bytes = FLOAT_BYTES * (classes * (low_width + size[1]) + 2 * (prompts + classes) * low_width)
-
-    def classify(band: slice, matrix: Tensor) -> Tensor:
-        scores = text.class_scores(torch.einsum("dhw,pd->hwp", directions[:, band], text.embeddings))
-        return _upsample(scores.permute(2, 0, 1), matrix, columns).argmax(0)
-
-    return _by_strips(rows, size, max(1, strip_bytes // row_bytes), classify)
-
-
-def _by_strips(rows: Tensor, size: Size, step: int, classify: Callable[[slice, Tensor], Tensor]) -> Tensor:
-    result = torch.empty(size, dtype=torch.long, device=rows.device)
-    for place, band, matrix in _strips(rows, step):
-        result[place] = classify(band, matrix)
+    tiles = Tiles.of_size((embedding.shape[1], embedding.shape[2]), frame, size, embedding.device)
+    result = torch.empty(size, dtype=torch.long, device=embedding.device)
+    row_floats = embedding.shape[2] * (len(text.embeddings) + len(text) + len(embedding))
+    for here, low_rows in tiles.strips(strip_bytes // (2 * FLOAT_BYTES * row_floats)):
+        directions = F.normalize(embedding[:, low_rows].flatten(1).T, dim=1)
+        low = text.class_scores(directions @ text.embeddings.T)
+        scores = PixelScores(tiles, low, low_rows.start * tiles.low_width)
+        winners = fast_argmax(low)[scores.sources(here)]
+        alike = (winners == winners[:, :1]).all(1)
+        tiles.write(result, here[alike], winners[alike][:, :1])
+        _classify(tiles, here[~alike], scores, result, strip_bytes // 2)
     return result
+
+
+@dataclass
+class MaskScores:
+    """``sum_q p(q, c) sigmoid(mask_q)``."""
+
+    tiles: Tiles
+    class_scores: Float[Tensor, "q k"]
+    logits: Float[Tensor, "q h w"]
+
+    def __post_init__(self) -> None:
+        queries, self.classes = self.class_scores.shape
+        self.queries = queries
+        self.low, self.by_class = self.logits.flatten(1).T.contiguous(), self.class_scores.T.contiguous()
+        largest, smallest = (self._bound_masks(largest) for largest in (True, False))
+        self.middle, self.radius = (largest + smallest) / 2, (largest - smallest) / 2
+
+    def _bound_masks(self, largest: bool) -> Float[Tensor, "n q"]:
+        narrow = self.tiles.rows.bound(self.low.unflatten(0, self.logits.shape[1:]), 0, largest)
+        bounds: Tensor = self.tiles.columns.bound(narrow, 1, largest).flatten(0, 1)
+        return bounds.sigmoid()
+
+    def bound(self, tiles: Int[Tensor, " n"]) -> tuple[Bool[Tensor, "n k"], Int[Tensor, " n"]]:
+        """Class c loses to b if ``sum_q (p(q, c) - p(q, b)) m_q < 0`` for all m_q between a mask's bounds."""
+        margin, radius = self.middle[tiles] @ self.class_scores, self.radius[tiles]
+        best = fast_argmax(margin)
+        margin -= margin.gather(1, best[:, None]) * (1 - MARGIN)
+        for winner in best.unique().tolist():
+            rows = (best == winner).nonzero()[:, 0]
+            spread = (self.class_scores - self.class_scores[:, winner, None]).abs_()
+            margin.index_add_(0, rows, radius[rows] @ spread)
+        return margin >= 0, best
+
+    def score(self, tiles: Int[Tensor, " n"], table: Int[Tensor, "n s"] | None) -> Float[Tensor, "n t s"]:
+        """Resize, sigmoid, sum over the queries."""
+        masks = torch.bmm(self.tiles.kernel(tiles), self.low[self.tiles.sources(tiles)]).sigmoid_()
+        if table is None:
+            return torch.mm(masks.flatten(0, 1), self.class_scores).view(*masks.shape[:2], -1)
+        return torch.bmm(masks, self.by_class[table].transpose(1, 2))
+
+    def floats(self, width: int) -> int:
+        """Kernel, masks, the classes' probabilities, scores."""
+        per_pixel = 2 * self.tiles.positions + self.queries + width
+        return self.tiles.pixels * per_pixel + self.queries * (self.tiles.positions + width % self.classes)
+
+
+@dataclass
+class PixelScores:
+    """Scores at low resolution, resized; `offset` positions before `low` are left out."""
+
+    tiles: Tiles
+    low: Float[Tensor, "p k"]
+    offset: int
+
+    def __post_init__(self) -> None:
+        self.classes = self.low.shape[1]
+
+    def sources(self, tiles: Int[Tensor, " n"]) -> Int[Tensor, "n b"]:
+        """The rows of `low` that the tiles read."""
+        return self.tiles.sources(tiles) - self.offset
+
+    def bound(self, tiles: Int[Tensor, " n"]) -> tuple[Bool[Tensor, "n k"], Int[Tensor, " n"]]:
+        """Class c loses to b if it does at every position that the tile reads."""
+        values = self.low[self.sources(tiles)]
+        best = fast_argmax(values.mean(1))
+        rival = values.gather(2, best[:, None, None].expand(-1, values.shape[1], -1))
+        return (values >= rival).any(1), best
+
+    def score(self, tiles: Int[Tensor, " n"], table: Int[Tensor, "n s"] | None) -> Float[Tensor, "n t s"]:
+        """Resize."""
+        sources = self.sources(tiles)
+        values = self.low[sources] if table is None else self.low[sources[:, :, None], table[:, None]]
+        return torch.bmm(self.tiles.kernel(tiles), values)
+
+    def floats(self, width: int) -> int:
+        """Kernel, values at the positions, scores."""
+        return self.tiles.pixels * (2 * self.tiles.positions + width) + self.tiles.positions * width
+
+
+def _classify(tiles: Tiles, todo: Int[Tensor, " n"], scores: Scores, result: Tensor, limit: int) -> None:
+    """Write the class of every pixel of the tiles `todo` into `result`."""
+    budget = min(limit, CACHE_BYTES) if result.device.type == "cpu" else limit
+    per_tile = FLOAT_BYTES * (3 + tiles.positions) * scores.classes
+    for chunk in in_chunks(todo, per_tile, budget):
+        candidates, best = scores.bound(chunk)
+        counts = candidates.sum(1)
+        tiles.write(result, chunk[counts == 1], best[counts == 1][:, None])
+        ascending = counts.argsort()
+        few = ascending[(counts[ascending] > 1) & (counts[ascending] <= scores.classes // FEW)]
+        for part in in_chunks(few, FLOAT_BYTES * scores.floats(scores.classes // FEW), budget):
+            table = list_candidates(candidates[part])
+            winners = scores.score(chunk[part], table).argmax(-1)
+            tiles.write(result, chunk[part], table.gather(1, winners))
+        many = chunk[counts > max(1, scores.classes // FEW)]
+        for part in in_chunks(many, FLOAT_BYTES * scores.floats(scores.classes), budget):
+            tiles.write(result, part, fast_argmax(scores.score(part, None)))

@@ -1,0 +1,121 @@
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.sparse import build
+from opentrans.sparse.convolution import LANES, Layout, SparseConv
+from opentrans.sparse.trunk import SparseTrunk, sparsify
+
+ARCHITECTURE = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
+}
+
+
+def make_backbone(output_stride=32, density=0.1):
+    backbone = ClipBackbone(ARCHITECTURE, output_stride).eval()
+    for module in backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+            module.bias.data.normal_()
+    for weight in get_prunable(backbone).values():
+        weight.data.mul_(torch.rand_like(weight) < density).mul_(density**-0.5)
+    return backbone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernels(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        build.load_kernel.cache_clear()
+        yield
+    build.load_kernel.cache_clear()
+
+
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+@pytest.mark.parametrize("size", [(64, 64), (96, 160), (64, 544)])
+@torch.no_grad()
+def test_maps_equal_the_dense_trunk(output_stride, size):
+    backbone, images = make_backbone(output_stride), torch.randn(2, 3, *size)
+    sparse = sparsify(backbone)
+    assert isinstance(sparse, SparseTrunk)
+    expected, found = backbone(images), sparse(images)
+    assert found.keys() == expected.keys()
+    assert sparse.channels == backbone.channels
+    for stage, maps in expected.items():
+        torch.testing.assert_close(found[stage], maps, rtol=1e-4, atol=1e-4 * maps.abs().max().item())
+
+
+@torch.no_grad()
+def test_one_trunk_serves_pictures_of_different_sizes():
+    backbone = make_backbone()
+    sparse = sparsify(backbone)
+    for size in [(64, 96), (96, 64), (64, 96)]:
+        images = torch.randn(1, 3, *size)
+        torch.testing.assert_close(sparse(images)["res5"], backbone(images)["res5"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("taps", "dilation"), [(1, 1), (3, 1), (3, 4)])
+def test_a_convolution_equals_torch_with_any_width_and_number_of_threads(taps, dilation, threads):
+    weight = torch.randn(5, 7, taps, taps) * (torch.rand(5, 7, taps, taps) < 0.4)
+    weight[2] = 0  # a channel of which nothing is left
+    bias, maps = torch.randn(5), torch.randn(7, 9, 2 * LANES + 3)
+    convolution = SparseConv(build.load_kernel(), weight, bias, dilation)
+    layout = Layout(9, maps.shape[2], convolution.shift)
+    source = layout.empty(7)
+    layout.view(source).copy_(maps)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    output, target = convolution(source, layout, 2, relu=True)
+    torch.set_num_threads(before)
+    expected = torch.conv2d(maps[None], weight, bias, padding=convolution.shift, dilation=dilation)[0].relu()
+    torch.testing.assert_close(target.view(output), expected, rtol=1e-5, atol=1e-5)
+    assert target.view(output, border=True)[:, :2].eq(0).all()
+    assert target.view(output, border=True)[:, :, -2:].eq(0).all()
+
+
+def test_a_convolution_works_on_the_weights_that_remain_and_no_others():
+    weight = torch.randn(64, 32, 3, 3) * (torch.rand(64, 32, 3, 3) < 0.1)
+    convolution = SparseConv(build.load_kernel(), weight, torch.zeros(64), 1)
+    assert len(convolution._weights(Layout(8, 8, 1))) == convolution.first[-1] == weight.count_nonzero()
+
+
+def test_a_dense_trunk_is_left_as_it_is():
+    backbone = make_backbone(density=1.0)
+    assert sparsify(backbone) is backbone
+
+
+def test_without_a_compiler_the_trunk_is_left_as_it_is_and_a_warning_says_so(monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    build.load_kernel.cache_clear()
+    backbone = make_backbone()
+    assert sparsify(backbone) is backbone
+    assert "no C++ compiler" in caplog.text
+    build.load_kernel.cache_clear()
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", shutil.which("false"))
+    build.load_kernel.cache_clear()
+    assert build.load_kernel() is None
+    assert "does not compile" in caplog.text
+    assert not list((tmp_path / "opentrans/kernels").iterdir())
+    build.load_kernel.cache_clear()
+
+
+def test_jobs_that_start_together_share_one_compiled_kernel(tmp_path):
+    command = [sys.executable, "-c", "from opentrans.sparse.build import load_kernel; assert load_kernel()"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    jobs = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [job.wait(120) for job in jobs] == [0, 0]
+    assert len(list((tmp_path / "opentrans/kernels").iterdir())) == 1
