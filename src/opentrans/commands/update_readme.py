@@ -1,33 +1,37 @@
-"""The README's table and figure, copied from the results so that nobody types a number."""
+"""``update-readme``: tables and figures of the README, taken from results so that nobody types a number."""
 
 import argparse
-import shutil
 from pathlib import Path
 
-HELP = "put the tables and figures of a run into the README"
+from opentrans.errors import UserError
+
+HELP = "put the tables and figures of a run into README and docs, or check that they are still there"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("--results", type=Path, required=True, help="result folder, such as results/mini")
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
-    parser.add_argument("--images", type=Path, default=Path("docs/images"), help="where the README's pictures lie")
+    parser.add_argument("--results", type=Path, help="result folder, such as results/mini; without: only the record")
+    parser.add_argument("--pages", type=Path, nargs="+", help="pages with blocks (default: README.md and docs/*.md)")
+    parser.add_argument("--record", type=Path, default=Path("docs/results"), help="what the pages show (%(default)s)")
+    parser.add_argument("--images", type=Path, default=Path("docs/images"), help="their pictures (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail where anything has drifted")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Replace what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` by ``tables/NAME.md``."""
-    from opentrans.errors import UserError
-    from opentrans.files import write_text
+    """Renew the record from results and the pages from the record, or compare all of them."""
+    from opentrans.reporting.readme import RENEW, find_drift, take_record, update_pages
 
-    text = args.readme.read_text(encoding="utf-8")
-    for table in sorted((args.results / "tables").glob("*.md")):
-        begin, end = f"<!-- begin {table.stem} -->", f"<!-- end {table.stem} -->"
-        if begin in text:
-            before, rest = text.split(begin, 1)
-            if end not in rest:
-                raise UserError(args.readme, f"{end} is missing", "add the closing mark")
-            text = f"{before}{begin}\n{table.read_text(encoding='utf-8').strip()}\n{end}{rest.split(end, 1)[1]}"
-    write_text(args.readme, text)
-    args.images.mkdir(parents=True, exist_ok=True)
-    for figure in sorted((args.results / "figures").glob("*.svg")):
-        shutil.copyfile(figure, args.images / figure.name)
+    pages = args.pages or [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+    missing = [page for page in pages if not page.exists()]
+    if missing:
+        raise UserError(missing[0], "no such page", "run this in the repository, or name pages with --pages")
+    if args.check:
+        drift = find_drift(pages, args.record, args.images, args.results)
+        if drift:
+            more = f" (and {len(drift) - 1} more)" if len(drift) > 1 else ""
+            where, _, problem = drift[0].partition(": ")
+            raise UserError(where, f"{problem}{more}", RENEW)
+        return
+    if args.results:
+        take_record(args.results, pages, args.record, args.images)
+    update_pages(pages, args.record)

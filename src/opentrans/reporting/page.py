@@ -52,11 +52,16 @@ def read_table(path: Path, captions: Mapping[str, str]) -> TableEntry:
         raise UserError(path, "no such file", "make the tables again") from None
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(path, f"not readable as CSV ({error})", "make the tables again") from None
+    caption = read_table_caption(path) or captions.get(path.stem, "")
+    return TableEntry(path.stem, _get_title(path.stem), caption, build_grid(table))
+
+
+def read_table_caption(path: Path) -> str:
+    """The first paragraph of the Markdown file beside a table's CSV; empty where there is none."""
     markdown = path.with_suffix(".md")
     text = markdown.read_text(encoding="utf-8") if markdown.exists() else ""
     first = text.split("\n\n")[0].strip()
-    caption = first if first and not first.startswith("|") else captions.get(path.stem, "")
-    return TableEntry(path.stem, _get_title(path.stem), caption, build_grid(table))
+    return "" if first.startswith("|") else first
 
 
 def read_figure(path: Path, captions: Mapping[str, str]) -> FigureEntry:
