@@ -9,7 +9,7 @@ from opentrans.cli import get_verbs, main
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
     "find-subnetwork", "plan-freeze", "plan", "finetune", "evaluate", "profile-target", "count-costs",
-    "collect-results", "make-tables", "schema", "update-readme",
+    "compare-backbones", "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
     "predict-benchmark", "make-report",
 }  # fmt: skip

@@ -200,6 +200,18 @@ class CostConfig(Section):
     image_size: Size = (800, 1216)
 
 
+class CkaConfig(Section):
+    """The images on which backbones are compared with CLIP's image encoder (Table 9).
+
+    `image_size` is the side of the squares that they are resized to, in pixels (None: CLIP's own input size).
+    """
+
+    benchmark: Benchmark = "coco"
+    images: Annotated[int, Field(ge=4)] = 256
+    image_size: Count | None = None
+    batch_size: Count = 16
+
+
 class FigureConfig(Section):
     """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its pictures are drawn.
 
@@ -257,6 +269,7 @@ class Config(Section):
     targets: dict[str, TargetConfig]
     evaluation: EvaluationConfig = EvaluationConfig()
     costs: CostConfig = CostConfig()
+    cka: CkaConfig = CkaConfig()
     figures: FigureConfig = FigureConfig()
 
 

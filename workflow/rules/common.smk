@@ -283,6 +283,16 @@ def get_evaluation_settings(wildcards):
     )
 
 
+def get_comparison_settings(wildcards):
+    """The settings behind a comparison with CLIP: the architecture and the images, not the training."""
+    target = CONFIG.targets[wildcards.target].model_dump(
+        mode="json", exclude={"transfer"}
+    )
+    return json.dumps(target, sort_keys=True) + get_settings(
+        "cka", "threads.run", "device"
+    )
+
+
 def get_gpus(kind, target=None):
     """GPUs of a job of this kind: how many processes it runs in, where the machine has as many."""
     if not USES_GPU:
