@@ -2,7 +2,7 @@ import pytest
 import torch
 from open_clip import tokenizer
 
-from opentrans.clip.text import TextEmbeddings, embed_vocabulary
+from opentrans.clip.text import PromptCache, TextEmbeddings, embed_vocabulary
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 
@@ -49,3 +49,19 @@ def test_text_embeddings_survive_the_disk_and_a_foreign_file_does_not_pass(teach
     teacher.save(tmp_path / "teacher.safetensors")
     with pytest.raises(UserError, match="embeddings and class_index expected"):
         TextEmbeddings.load(tmp_path / "teacher.safetensors")
+
+
+def test_a_prompt_that_several_vocabularies_share_is_encoded_once(teacher):
+    asked = []
+
+    class Recorder:
+        def encode_texts(self, prompts):
+            asked.extend(prompts)
+            return teacher.encode_texts(prompts)
+
+    cache = PromptCache(Recorder())
+    found = [embed_vocabulary(cache, VOCABULARY, TEMPLATES) for _ in range(2)]
+    embed_vocabulary(cache, VOCABULARY, None)
+    assert sorted(asked) == sorted(set(asked))
+    assert torch.equal(found[0].embeddings, found[1].embeddings)
+    torch.testing.assert_close(found[0].embeddings, embed_vocabulary(teacher, VOCABULARY, TEMPLATES).embeddings)

@@ -71,7 +71,24 @@ class TextEmbeddings:
         return cls(tensors["embeddings"], tensors["class_index"])
 
 
-def embed_vocabulary(teacher: "Teacher", vocabulary: Vocabulary, templates: list[str] | None) -> TextEmbeddings:
+class PromptCache:
+    """A text encoder that encodes each prompt once, however many vocabularies share it."""
+
+    def __init__(self, teacher: "Teacher") -> None:
+        self.teacher = teacher
+        self.known: dict[str, Tensor] = {}
+
+    def encode_texts(self, prompts: list[str]) -> Float[Tensor, "n d"]:
+        """L2-normalised text embeddings, in the order of `prompts`."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.known]
+        if new:
+            self.known.update(zip(new, self.teacher.encode_texts(new), strict=True))
+        return torch.stack([self.known[prompt] for prompt in prompts])
+
+
+def embed_vocabulary(
+    teacher: "Teacher | PromptCache", vocabulary: Vocabulary, templates: list[str] | None
+) -> TextEmbeddings:
     """Text embeddings of a vocabulary.
 
     With `templates` (FC-CLIP): every synonym is encoded with every template, normalised, averaged, normalised.

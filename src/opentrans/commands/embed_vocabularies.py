@@ -29,13 +29,13 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from opentrans.clip.teacher import Teacher
-    from opentrans.clip.text import embed_vocabulary
+    from opentrans.clip.text import PromptCache, embed_vocabulary
     from opentrans.data.prepared import Vocabulary
     from opentrans.tensors import select_device
 
     vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
     torch.set_num_threads(args.config.threads.teacher)
-    teacher = Teacher.load(args.teacher).to(select_device(args.config.device))
+    teacher = PromptCache(Teacher.load(args.teacher).to(select_device(args.config.device)))
     templates = {"plain": None, "ensemble": args.config.teacher.templates}
     for prompts, (name, vocabulary) in product(args.prompts, vocabularies.items()):
         embedded = embed_vocabulary(teacher, vocabulary, templates[prompts])
