@@ -1,6 +1,7 @@
 """Tensors on disk: safetensors, written atomically, nothing unpickled."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,4 +48,5 @@ def select_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("config: device", "no CUDA device is available", "set device: auto or cpu")
-    return torch.device(name)
+    # torchrun gives each of its processes a number on this machine.
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)

@@ -1,3 +1,6 @@
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +10,14 @@ from torch.nn import functional as F
 
 from opentrans.clip.regions import RegionEmbeddings
 from opentrans.clip.teacher import Teacher
+from opentrans.clip.text import TextEmbeddings
 from opentrans.config import OptimizerConfig, TransferConfig
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
 from opentrans.files import write_csv
 from opentrans.models.backbone import ClipBackbone, get_prunable
 from opentrans.models.protocol import IGNORE, Normalize, Target
 from opentrans.pruning.magnitude import random_masks
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
+from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
 from opentrans.regions import get_regions
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
@@ -107,3 +111,89 @@ def make_run(teacher, data):
         )
 
     return make
+
+
+CONFIG = """
+profile: test
+seeds: [0]
+device: cpu
+threads: {run: 1, subnetwork: 1}
+data: {raw_root: nowhere}
+benchmarks: [coco]
+teacher: {architecture: RN50, pretrained: random, templates: ["{}"]}
+subnetworks:
+  dense: {method: dense}
+  ours:
+    {method: imp, prune_share: 0.5, density: 0.4, iterations: 2, batch_size: 4, micro_batch_size: 2, crop_size: 48}
+freezing:
+  none: {method: none}
+targets:
+  han: &small
+    kind: han
+    prompts: plain
+    width: 32
+    queries: 6
+    heads: 2
+    encoder_layers: 1
+    encoder_feedforward: 32
+    decoder_layers: 1
+    feedforward: 32
+    train_points: 64
+    distillation_weight: 2.0
+    ignore_matched_share: 0.5
+    transfer: &transfer
+      iterations: 4
+      warmup_iterations: 2
+      batch_size: 4
+      micro_batch_size: 2
+      crop_size: 64
+      log_every: 1
+      optimizer: {name: sgd, lr: 0.01, clip_norm: 1.0}
+  deeplabv3: {kind: deeplabv3, prompts: plain, width: 32, low_level_width: 8, output_stride: 16, transfer: *transfer}
+  fcclip:
+    <<: *small
+    kind: fcclip
+    transfer: {<<: *transfer, warmup_iterations: 0, recalibrate_batchnorm: 1}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with all that the training verbs read."""
+
+    folder: Path
+
+    def finetune(self, target, phase="fine-tune", name=None, options=()):
+        """The arguments of ``finetune`` that write ``name.safetensors`` and ``name.csv``."""
+        files = {"teacher": "teacher", "train-text": "text", "regions": "regions", "subnetwork": "dense"}
+        words = ["finetune", "--phase", phase, "--target", target, "--seed", "0", *self._common(files)]
+        output = self.folder / (name or target) / "checkpoint.safetensors"
+        return [*words, "--output", str(output), "--log", str(output.with_suffix(".csv")), *options]
+
+    def search(self, name="ours"):
+        files = {"teacher": "teacher", "text": "text", "regions": "regions"}
+        words = ["find-subnetwork", "--recipe", "ours", "--seed", "0", *self._common(files)]
+        output = self.folder / name / "subnetwork.safetensors"
+        words += ["--output", str(output), "--log", str(output.with_name("rounds.csv"))]
+        return [*words, "--layers", str(output.with_name("layers.csv"))]
+
+    def _common(self, files):
+        words = ["--config", str(self.folder / "config.yaml"), "--dataset", str(self.folder.parent / "prepared")]
+        for option, name in files.items():
+            words += [f"--{option}", str(self.folder / f"{name}.safetensors")]
+        return words
+
+
+@pytest.fixture
+def project(tmp_path, teacher, dataset, embeddings):
+    project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    (project.folder / "config.yaml").write_text(CONFIG)
+    (tmp_path / "prepared").symlink_to(dataset.folder)
+    teacher.save(project.folder / "teacher.safetensors")
+    vectors = F.normalize(torch.randn(CLASSES, 32, generator=torch.Generator().manual_seed(2)), dim=-1)
+    TextEmbeddings(vectors, torch.arange(CLASSES)).save(project.folder / "text.safetensors")
+    embeddings.save(project.folder / "regions.safetensors")
+    backbone = ClipBackbone.of_teacher(teacher)
+    Subnetwork.of_backbone(backbone, dense_masks(backbone)).save(project.folder / "dense.safetensors")
+    return project

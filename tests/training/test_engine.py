@@ -61,12 +61,22 @@ def test_micro_batches_give_the_gradient_of_the_global_batch(make_run, tmp_path)
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "count", "micro"), [(8, 1, None), (8, 3, None), (28, 4, 2), (7, 2, 3)])
-def test_the_processes_share_the_global_batch(size, count, micro):
-    parts = [split_batch(size, rank, count, micro) for rank in range(count)]
-    places = [place for rank in parts for part in rank for place in part]
-    assert sorted(places) == list(range(size))
-    assert micro is None or max(len(part) for rank in parts for part in rank) <= micro
+@pytest.mark.parametrize(("size", "count", "micro"), [(8, 1, None), (8, 3, None), (28, 4, 7), (7, 2, 3)])
+def test_the_groups_are_the_global_batch(size, count, micro):
+    groups = split_batch(size, micro, count)
+    assert [place for group in groups for place in group.places] == list(range(size))
+    assert [group.number for group in groups] == list(range(len(groups)))
+    assert micro is None or max(len(group.places) for group in groups) <= micro
+    assert len(groups) >= count
+
+
+def test_the_groups_do_not_depend_on_the_number_of_processes():
+    assert split_batch(28, 7, 1) == split_batch(28, 7, 2) == split_batch(28, 7, 4)
+
+
+def test_more_processes_than_groups_are_refused():
+    with pytest.raises(UserError, match="4 groups for 8 processes; take fewer GPUs"):
+        split_batch(28, 7, 8)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(make_run, tmp_path):

@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.pruning.subnetwork import Subnetwork
     from opentrans.tensors import select_device
     from opentrans.training.data import CropSettings, TrainingData
+    from opentrans.training.devices import start_processes, stop_processes
 
     config = args.config
     if args.recipe not in config.subnetworks:
@@ -55,7 +56,11 @@ def run(args: argparse.Namespace) -> None:
         args.seed,
     )
     match = None if args.match is None else Subnetwork.load(args.match)
-    found, log = find_subnetwork(recipe, teacher, TextEmbeddings.load(args.text), data, args.seed, match)
-    write_csv(args.log, list(log[0]), log)
-    write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
-    found.save(args.output)
+    rank, _ = start_processes(teacher.device)
+    text = TextEmbeddings.load(args.text)
+    found, log = find_subnetwork(recipe, teacher, text, data, args.seed, match, config.workers)
+    if rank == 0:
+        write_csv(args.log, list(log[0]), log)
+        write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
+        found.save(args.output)
+    stop_processes()

@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from opentrans.experiments import get_named
+    from opentrans.training.devices import stop_processes
     from opentrans.training.engine import recalibrate_batchnorm, train, write_log
     from opentrans.training.setup import build_run
 
@@ -45,3 +46,4 @@ def run(args: argparse.Namespace) -> None:
     if current.rank == 0:
         write_log(args.log, current.log)
         unfinished.unlink(missing_ok=True)
+    stop_processes()

@@ -37,7 +37,9 @@ class Batch:
     """A (micro-)batch: RGB images with values 0..1, label maps with `IGNORE`, and regions of each image.
 
     `global_regions` counts the regions of the whole global batch (mask losses are divided by it, so that
-    gradients do not depend on the number of devices); `share` is this part's share of the global images.
+    gradients do not depend on the number of devices); `share` is this part's share of the global images, and
+    `global_described` counts the global batch's images that have a region with a teacher's embedding (None: this
+    batch is the global one).
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -45,6 +47,7 @@ class Batch:
     regions: list[Regions]
     global_regions: int
     share: float
+    global_described: int | None = None
 
 
 class Target(nn.Module, ABC):

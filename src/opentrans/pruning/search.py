@@ -4,7 +4,6 @@ import copy
 import math
 import sys
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,8 +16,9 @@ from opentrans.models.protocol import Batch
 from opentrans.pruning.magnitude import count_target, plan_rounds, prune_smallest, random_masks
 from opentrans.pruning.student import SearchLoss, Student
 from opentrans.pruning.subnetwork import MaskKeeper, Masks, Subnetwork, compute_density, count_kept, dense_masks
-from opentrans.training.data import TrainingData, collate
-from opentrans.training.schedule import build_optimizer, set_lr
+from opentrans.training.data import TrainingData
+from opentrans.training.schedule import build_optimizer
+from opentrans.training.steps import Stepper
 
 ROUND_FIELDS = ("round", "iterations", "density", "kept", "loss")
 LAYER_FIELDS = ("layer", "weights", "kept", "density")
@@ -51,6 +51,7 @@ def find_subnetwork(
     data: TrainingData,
     seed: int,
     match: Subnetwork | None = None,
+    workers: int = 0,
 ) -> tuple[Subnetwork, list[LogRow]]:
     """Find (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
 
@@ -61,6 +62,7 @@ def find_subnetwork(
         data: the training images; they decide the whole course of the search, together with `recipe`.
         seed: draws the random masks.
         match: the subnetwork whose layers' densities ``random`` with ``layout: per_layer`` copies.
+        workers: data loading processes.
 
     Returns:
         The subnetwork and the log, one row a round (`describe_round`).
@@ -70,7 +72,7 @@ def find_subnetwork(
     """
     metadata = {"method": recipe.method, "recipe": recipe.model_dump_json(), "seed": str(seed)}
     if recipe.method in ("imp", "distill"):
-        search = Search(recipe, teacher, text, data)
+        search = Search(recipe, teacher, text, data, workers)
         search.run()
         return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata), search.log
     backbone = ClipBackbone.of_teacher(teacher)
@@ -93,8 +95,10 @@ def _draw_masks(
 class Search:
     """A running search; with method ``distill`` it trains through the same iterations and prunes nothing."""
 
-    def __init__(self, recipe: SubnetworkRecipe, teacher: ClipSource, text: TextEmbeddings, data: TrainingData) -> None:
-        self.recipe, self.data, self.device = recipe, data, teacher.device
+    def __init__(
+        self, recipe: SubnetworkRecipe, teacher: ClipSource, text: TextEmbeddings, data: TrainingData, workers: int = 0
+    ) -> None:
+        self.recipe, self.data, self.device, self.workers = recipe, data, teacher.device, workers
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
         self.start = copy.deepcopy(self.student.backbone.state_dict())
@@ -105,8 +109,9 @@ class Search:
 
     def build_optimizer(self) -> None:
         """A fresh optimiser over the backbone (convolutions and batch norms) and a loss that has a parameter."""
-        parameters = self.loss.parameters(), self.student.backbone.parameters()
-        self.optimizer = build_optimizer(self.recipe.optimizer, *parameters)
+        heads, backbone = list(self.loss.parameters()), list(self.student.backbone.parameters())
+        self.optimizer = build_optimizer(self.recipe.optimizer, heads, backbone, self.recipe.precision != "float16")
+        self.stepper = Stepper(self.student, heads + backbone, self.recipe, self.data, self.device)
 
     def set_masks(self, masks: dict[str, Tensor]) -> None:
         """From now on hold `masks`."""
@@ -146,29 +151,14 @@ class Search:
 
     def train(self, iterations: int, progress: tqdm) -> float:
         """Train for some iterations; returns the mean loss over them."""
-        total = 0.0
-        for _ in range(iterations):
-            total += self._step()
+        total, steps = 0.0, range(self.iteration, self.iteration + iterations)
+        examples = self.stepper.load(steps, self.workers)
+        for iteration in steps:
+            terms = self.stepper.step(iteration, next(examples), self.get_loss, self.optimizer, self.keeper)
+            self.iteration, total = iteration + 1, total + terms["loss"]
             progress.update()
         return total / iterations
 
-    def _step(self) -> float:
-        set_lr(self.optimizer, self.recipe.optimizer, self.iteration)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self.student, self._get_batch())
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise UserError(f"search iteration {self.iteration}", f"the loss is {value}", "lower the learning rate")
-        loss.backward()
-        self.keeper.mask_gradients()
-        if self.recipe.optimizer.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.student.backbone.parameters(), self.recipe.optimizer.clip_norm)
-        self.optimizer.step()
-        self.keeper.apply()
-        self.iteration += 1
-        return value
-
-    def _get_batch(self) -> Batch:
-        size = self.recipe.batch_size
-        examples = self.data.get_examples(self.iteration, size, range(size))
-        return collate(examples, sum(len(example.regions.classes) for example in examples), 1.0, self.device)
+    def get_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of a group of images."""
+        return {"loss": self.loss(self.student, batch)}

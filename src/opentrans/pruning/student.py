@@ -80,7 +80,7 @@ class SearchLoss(nn.Module):
         self.text, self.classes, self.logit_scale = text, embed_classes(text), logit_scale
 
     def forward(self, student: Student, batch: Batch) -> Float[Tensor, ""]:
-        """The batch's loss; regions without a teacher's embedding do not count in the distillation."""
+        """The batch's share of the global batch's loss; regions without a teacher's embedding do not count."""
         features = student.extract_features(batch.images)
         known = [part.masks[part.known] for part in batch.regions]
         embeddings = student.embed_regions(features, known)
@@ -88,8 +88,10 @@ class SearchLoss(nn.Module):
             (visual, part.embeddings[part.known], self.classes[part.classes[part.known]])
             for visual, part in zip(embeddings, batch.regions, strict=True)
         ]
-        loss: Tensor = self.distillation(triples)
-        return loss + self._segment(student, features, batch.labels) if self.segments else loss
+        described = sum(len(visual) > 0 for visual in embeddings)
+        everywhere = described if batch.global_described is None else batch.global_described
+        loss: Tensor = self.distillation(triples) * (described / max(1, everywhere))
+        return loss + batch.share * self._segment(student, features, batch.labels) if self.segments else loss
 
     def _segment(self, student: Student, features: Tensor, labels: Tensor) -> Float[Tensor, ""]:
         scores = self.logit_scale * student.embed_pixels(features) @ self.text.embeddings.T

@@ -54,6 +54,7 @@ class TrainingData:
         self.dataset, self.embeddings, self.crop, self.seed = dataset, embeddings, crop, seed
         self.regions, self.min_region_pixels = regions, min_region_pixels
         self._cache: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
+        self._epoch: tuple[int, np.ndarray] = -1, np.empty(0)
 
     @cached_property
     def _caches(self) -> bool:
@@ -62,7 +63,9 @@ class TrainingData:
     def get_record(self, position: int) -> int:
         """The image at `position` of the endless sequence of shuffled epochs."""
         epoch, place = divmod(position, len(self.dataset))
-        return int(np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))[place])
+        if self._epoch[0] != epoch:  # drawing an order of 118,287 images takes milliseconds
+            self._epoch = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))
+        return int(self._epoch[1][place])
 
     def _load(self, record: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         if record in self._cache:
@@ -109,15 +112,23 @@ class TrainingData:
         return [self.get_example(iteration * batch_size + place) for place in places]
 
 
-def collate(examples: Sequence[Example], global_regions: int, share: float, device: torch.device) -> Batch:
-    """Stack examples into a batch on `device`."""
+def collate(
+    examples: Sequence[Example],
+    global_regions: int,
+    share: float,
+    device: torch.device,
+    global_described: int | None = None,
+) -> Batch:
+    """Stack examples into a batch on `device`; the other arguments are `Batch`'s."""
     images = torch.from_numpy(np.stack([example.image for example in examples])).to(device)
     labels = torch.from_numpy(np.stack([example.label for example in examples])).to(device)
     regions = [
         Regions(part.masks.to(device), part.classes.to(device), part.embeddings.to(device), part.known.to(device))
         for part in (example.regions for example in examples)
     ]
-    return Batch(images.permute(0, 3, 1, 2).float() / 255, labels.long(), regions, global_regions, share)
+    return Batch(
+        images.permute(0, 3, 1, 2).float() / 255, labels.long(), regions, global_regions, share, global_described
+    )
 
 
 @dataclass(frozen=True)

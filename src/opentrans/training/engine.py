@@ -1,7 +1,6 @@
 """The training loop of every transfer run: warm-up and fine-tuning, resumable at any checkpoint."""
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from opentrans.models.protocol import Target
 from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.devices import split_batch, start_processes, sum_gradients, sum_over_processes
-from opentrans.training.schedule import build_optimizer, set_lr
+from opentrans.training.schedule import build_optimizer, get_lr
+from opentrans.training.steps import Stepper
 
 LogRow = Mapping[str, object]
 
@@ -32,6 +31,7 @@ class Run:
     settings: TransferConfig
     keeper: MaskKeeper
     identity: dict[str, str]
+    workers: int = 0
     iteration: int = 0
     log: list[LogRow] = field(default_factory=list)
 
@@ -41,14 +41,16 @@ class Run:
         known = {id(parameter) for parameter in self.target.backbone.parameters()}
         heads = [p for p in self.target.parameters() if p.requires_grad and id(p) not in known]
         self.trained = heads + backbone
-        self.optimizer = build_optimizer(self.settings.optimizer, heads, backbone)
+        self.optimizer = build_optimizer(self.settings.optimizer, heads, backbone, self.settings.precision != "float16")
         self.device = next(self.target.parameters()).device
-        self.rank, self.processes = start_processes(self.device)
+        self.stepper = Stepper(self.target, self.trained, self.settings, self.data, self.device)
+        self.rank = self.stepper.rank
 
     def save(self, path: Path) -> None:
         """Write a checkpoint (first process only) with the log so far."""
         if self.rank == 0:
-            identity = self.identity | {"log": json.dumps(self.log)}
+            scaler = json.dumps(self.stepper.scaler.state_dict())
+            identity = self.identity | {"log": json.dumps(self.log), "scaler": scaler}
             save_checkpoint(path, self.iteration, self.target, self.optimizer, identity)
 
     def resume(self, path: Path) -> None:
@@ -60,6 +62,7 @@ class Run:
                 raise UserError(path, f"checkpoint of another run: {problem}", "delete it and start this run afresh")
         restore(checkpoint, self.target, self.optimizer, path)
         self.iteration, self.log = checkpoint.iteration, json.loads(checkpoint.identity["log"])
+        self.stepper.load_scaler(json.loads(checkpoint.identity["scaler"]))
 
 
 def train(run: Run, until: int, checkpoint: Path) -> None:
@@ -70,46 +73,15 @@ def train(run: Run, until: int, checkpoint: Path) -> None:
     """
     run.target.train()
     steps = range(run.iteration, until)
+    examples = run.stepper.load(steps, run.workers)
     for iteration in tqdm(steps, desc="train", file=sys.stderr, mininterval=5, disable=run.rank > 0):
-        terms = _step(run, iteration)
+        terms = run.stepper.step(iteration, next(examples), run.target.loss, run.optimizer, run.keeper)
         run.iteration = iteration + 1
         if run.iteration % run.settings.log_every == 0 or run.iteration == until:
-            run.log.append(terms)
+            lr = get_lr(run.settings.optimizer, iteration)
+            run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
         if run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until:
             run.save(checkpoint)
-
-
-def _step(run: Run, iteration: int) -> LogRow:
-    """One optimiser step over one global batch; returns the log's row."""
-    lr = set_lr(run.optimizer, run.settings.optimizer, iteration)
-    run.optimizer.zero_grad(set_to_none=True)
-    terms = _backward(run, iteration)
-    total = sum(terms.values())
-    if not math.isfinite(total):
-        raise UserError(f"iteration {iteration}", f"the loss is {total}", "lower the learning rate or clip gradients")
-    sum_gradients(run.trained)
-    run.keeper.mask_gradients()
-    if run.settings.optimizer.clip_norm is not None:
-        torch.nn.utils.clip_grad_norm_([p for p in run.trained if p.grad is not None], run.settings.optimizer.clip_norm)
-    run.optimizer.step()
-    run.keeper.apply()
-    return {"iteration": iteration + 1, "lr": lr, "loss": total} | terms
-
-
-def _backward(run: Run, iteration: int) -> dict[str, float]:
-    """Accumulate the gradients of this process's micro-batches; returns each loss term summed over them."""
-    parts = split_batch(run.settings.batch_size, run.rank, run.processes, run.settings.micro_batch_size)
-    examples = [run.data.get_examples(iteration, run.settings.batch_size, places) for places in parts]
-    count = sum(len(example.regions.classes) for part in examples for example in part)
-    regions = sum_over_processes(count, run.device)
-    sums: dict[str, float] = {}
-    for part in examples:
-        batch = collate(part, regions, len(part) / run.settings.batch_size, run.device)
-        terms = run.target.loss(batch)
-        torch.stack(list(terms.values())).sum().backward()
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-    return sums
 
 
 @torch.no_grad()

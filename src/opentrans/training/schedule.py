@@ -14,16 +14,19 @@ def get_lr(settings: OptimizerConfig, iteration: int) -> float:
 
 
 def build_optimizer(
-    settings: OptimizerConfig, heads: Iterable[nn.Parameter], backbone: Iterable[nn.Parameter]
+    settings: OptimizerConfig, heads: Iterable[nn.Parameter], backbone: Iterable[nn.Parameter], fused: bool = True
 ) -> torch.optim.Optimizer:
-    """SGD or AdamW with two groups, ``heads`` and ``backbone``; the backbone's rate is `backbone_lr_factor` times."""
+    """SGD or AdamW with two groups, ``heads`` and ``backbone``; the backbone's rate is `backbone_lr_factor` times.
+
+    Not `fused` with loss scaling: where the first step is skipped, torch's fused SGD leaves its momentum uninitialised.
+    """
     groups = [
         {"params": list(heads), "factor": 1.0},
         {"params": list(backbone), "factor": settings.backbone_lr_factor},
     ]
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay, fused=True)
-    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
+        return torch.optim.SGD(groups, settings.lr, settings.momentum, weight_decay=settings.weight_decay, fused=fused)
+    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=fused)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, settings: OptimizerConfig, iteration: int) -> float:

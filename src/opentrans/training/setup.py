@@ -41,7 +41,7 @@ def build_run(args: argparse.Namespace) -> Run:
         apply_freeze_plan(target.backbone, FreezePlan.read(args.plan))
     data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
     keeper = MaskKeeper(target.backbone, subnetwork.masks)
-    return Run(target, data, settings.transfer, keeper, get_identity(args, settings))
+    return Run(target, data, settings.transfer, keeper, get_identity(args, settings), config.workers)
 
 
 def build_training_data(
