@@ -38,7 +38,7 @@ tests: .venv/installed
 .PHONY: lock
 lock: .venv/installed
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra cluster --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --quiet --upgrade --output-file requirements.lock
 
 clean:

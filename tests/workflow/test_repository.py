@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,6 +23,17 @@ def test_the_dvc_file_is_valid():
     result = run("dvc", "stage", "list")
     assert result.returncode == 0, result.stderr
     assert "mini" in result.stdout
+
+
+def test_every_output_of_the_workflow_belongs_to_a_stage_of_dvc(tmp_path):
+    text = run("snakemake", "--summary", "--directory", str(tmp_path)).stdout
+    made = [line.split("\t")[0] for line in text.splitlines() if line.startswith(("results/", "data/"))]
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    listed = [out for stage in stages for kind in ("outs", "metrics") for out in stage.get(kind, [])]
+    tracked = {next(iter(out)).replace("${profile}", "mini") for out in listed}
+    assert len(made) > 100
+    for path in made:
+        assert tracked & {path, *map(str, Path(path).parents)}, f"{path}: add it to the stage `tables` of dvc.yaml"
 
 
 def test_no_committed_file_holds_a_registry_address():

@@ -1,4 +1,5 @@
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,15 +11,18 @@ REPOSITORY = (
 )
 sys.path.insert(0, str(REPOSITORY / "src"))
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
-from opentrans.config import parse_config
+from opentrans.config import merge, parse_config
 from opentrans.errors import UserError
 from opentrans.experiments import read_experiments, runs_of
 from opentrans.files import write_text
 from opentrans.sources import export_interpreter, hash_sources
 
 export_interpreter()
+# Snakemake takes PYTHONPATH away from jobs in conda environments; this is said after the environment is activated.
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(REPOSITORY / 'src'))}; ")
 
 
 def get_project_file(path):
@@ -26,8 +30,11 @@ def get_project_file(path):
     return path if Path(path).exists() else str(REPOSITORY / path)
 
 
+# A workflow that takes this one as a module hands over an overlay, and `configfile:` is passed over.
+BASE = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
+
 try:
-    CONFIG = parse_config(config, "configuration")
+    CONFIG = parse_config(merge(BASE, config), "configuration")
     EXPERIMENTS = read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -325,6 +332,27 @@ def format_run(path, run):
     return path.format(
         target=run.target, subnetwork=run.subnetwork, freeze=run.freeze, seed=run.seed
     )
+
+
+def get_masks():
+    """The subnetworks that the tables need."""
+    runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds)
+    path = f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors"
+    return sorted({format_run(path, run) for run in runs})
+
+
+def get_plans():
+    """The freeze plans that the tables need; costs count them for runs that are not evaluated, too."""
+    runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds)
+    return [path for run in runs for path in get_plan(run)]
+
+
+def get_checkpoints():
+    """The finished runs that the tables need."""
+    runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
+    return [
+        format_run(f"{RESULTS}/runs/{RUN}/checkpoint.safetensors", run) for run in runs
+    ]
 
 
 def get_evaluations():

@@ -58,3 +58,29 @@ rule make_tables:
     shell:
         "python -m opentrans make-tables --config {params.config} --results {input.results} --costs {input.costs}"
         " --experiments {input.experiments} --paper {input.paper} --tables {params.tables} --output-dir {params.folder} > {log} 2>&1"
+
+
+rule make_metrics:
+    input:
+        results=f"{RESULTS}/results.csv",
+    output:
+        metrics=f"{RESULTS}/metrics.json",
+        plot=f"{RESULTS}/miou.csv",
+    log:
+        f"{LOGS}/make_metrics.log",
+    benchmark:
+        f"{JOBS}/make_metrics.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=get_code("make-metrics"),
+        config=SETTINGS,
+    message:
+        "mIoU in the forms that DVC compares between commits"
+    shell:
+        "python -m opentrans make-metrics --config {params.config} --results {input.results}"
+        " --metrics {output.metrics} --plot {output.plot} > {log} 2>&1"

@@ -1,0 +1,24 @@
+"""``record-settings``: everything the results depend on, in one file that DVC compares key by key."""
+
+import argparse
+from pathlib import Path
+
+HELP = "write the merged configuration, the runs it asks for and a digest of every verb's sources"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--profile", help="refuse a configuration that names another profile")
+    parser.add_argument("--output", type=Path, required=True, help="settings.json")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check the configuration against its experiments sheet and write what they come to."""
+    from opentrans.errors import UserError
+    from opentrans.files import write_json
+    from opentrans.settings import describe_settings
+
+    if args.profile not in (None, args.config.profile):
+        problem = f"is {args.config.profile!r}, but {args.profile!r} is asked for"
+        raise UserError("configuration: profile", problem, f"write `profile: {args.profile}` into the overlay")
+    write_json(args.output, describe_settings(args.config))
