@@ -1,0 +1,69 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from opentrans.cli import main
+from opentrans.config import SubnetworkRecipe, load_config
+from opentrans.costs.workload import Work, count_rounds, plan_work
+from opentrans.experiments import Experiment, read_experiments
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
+IMAGES = {(name, split): 10 for name in NAMES for split in ("train", "val")}
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config([ROOT / "config/config.yaml", ROOT / "config/paper.yaml"])
+
+
+@pytest.mark.parametrize(("share", "density", "rounds"), [(0.1, 0.1, 22), (0.5, 0.5, 1), (0.5, 0.25, 2), (0.2, 0.3, 6)])
+def test_rounds_are_those_of_algorithm_1(share, density, rounds):
+    assert count_rounds(SubnetworkRecipe(method="imp", prune_share=share, density=density)) == rounds
+
+
+def test_gpu_hours_are_jobs_times_gpus_times_time():
+    assert Work("finetune", jobs=2, gpus=4, steps=1800).get_gpu_hours(0.5) == 2.0
+
+
+def test_a_warm_up_is_counted_once_for_the_recipes_that_share_it(config):
+    rows = [
+        Experiment(2, name, "han", "dense", name, ("coco",), True) for name in ("none", "random50", "alpha_bottom50")
+    ]
+    work = {each.name: each for each in plan_work(config, rows, IMAGES)}
+    transfer = config.targets["han"].transfer
+    assert (work["warm_up han"].jobs, work["warm_up han"].steps) == (1, transfer.warmup_iterations)
+    assert work["finetune han"].jobs == 1
+    assert work["finetune han after its warm-up"].jobs == 2
+    assert work["finetune han after its warm-up"].steps == transfer.iterations - transfer.warmup_iterations
+    assert not [name for name in work if name.startswith("find_subnetwork")]
+
+
+def test_every_evaluated_run_is_finetuned_once(config):
+    experiments = read_experiments(ROOT / "config/experiments.csv", config)
+    work = plan_work(config, experiments, IMAGES)
+    counts = {kind: sum(each.jobs for each in work if each.name.startswith(kind)) for kind in ("finetune", "evaluate")}
+    assert counts["finetune"] == counts["evaluate"] > 0
+
+
+def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["plan-cluster", "--config", "config/config.yaml", "config/paper.yaml"]) == 0
+    page = (ROOT / "docs/cluster.md").read_text()
+    shown = re.search(r"<!-- begin plan -->\n(.*)<!-- end plan -->", page, re.DOTALL)
+    # Renew it with the command that the page names.
+    assert shown[1].strip() == capsys.readouterr().out.strip()
+
+
+def test_measured_seconds_scale_the_hours_of_their_jobs(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    main(["plan-cluster", "--config", "config/config.yaml", "config/paper.yaml", "--seconds", "embed_regions=0"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if "embed_regions" in line)
+    assert line.split("|")[-2].strip() == "0"
+
+
+def test_a_wrong_measurement_is_one_line(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["plan-cluster", "--seconds", "finetune"]) == 2
+    assert "--seconds finetune" in capsys.readouterr().err
