@@ -11,7 +11,7 @@ EXPECTED = {
     "find-subnetwork", "plan-freeze", "plan", "finetune", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
-    "predict-benchmark", "make-report",
+    "predict-benchmark", "make-report", "trace-alphas",
 }  # fmt: skip
 
 

@@ -75,6 +75,11 @@ TRAINING_FIGURES = {
     "training_subnetworks": "training loss by subnetwork",
     "training_freezing": "training loss by freeze recipe",
 }
+ALPHA_FIGURES = {
+    "figure6": "6: alpha before fine-tuning",
+    "figure7": "7: median of alpha during fine-tuning",
+    "figure9": "9: alpha before and after",
+}
 PICTURE_FIGURES = {
     "figure5": "5: predictions",
     "figure8": "8: more predictions",
@@ -473,3 +478,57 @@ def mark_figures(names):
         files.append(report(f"{path}.svg", caption, category="Figures", labels=labels))
         files.append(f"{path}.png")
     return files
+
+
+def get_traced_runs():
+    """The runs whose alpha is traced: those that freeze by smallest alpha and those beside them that freeze nothing."""
+    runs = runs_of(EXPERIMENTS, {row.table for row in EXPERIMENTS}, CONFIG.seeds, True)
+    recipes = CONFIG.freezing
+    pairs = {
+        (run.target, run.subnetwork)
+        for run in runs
+        if recipes[run.freeze].method == "alpha"
+        and recipes[run.freeze].order == "bottom"
+        and CONFIG.targets[run.target].transfer.warmup_iterations
+    }
+    return [
+        run
+        for run in runs
+        if (run.target, run.subnetwork) in pairs
+        and (
+            recipes[run.freeze].method == "none"
+            or (recipes[run.freeze].order, recipes[run.freeze].ratio) == ("bottom", 0.5)
+            and recipes[run.freeze].method == "alpha"
+        )
+    ]
+
+
+def get_traces():
+    """Their traces of alpha."""
+    return [
+        format_run(f"{RESULTS}/alphas/{RUN}/alphas.csv", run)
+        for run in get_traced_runs()
+    ]
+
+
+def get_traced_weights(wildcards):
+    """The backbone before, in (after the warm-up) and after fine-tuning."""
+    seed = f"seed{wildcards.seed}"
+    pair = f"{wildcards.target}/{wildcards.subnetwork}"
+    return [
+        f"{RESULTS}/subnetworks/{wildcards.subnetwork}/{seed}/subnetwork.safetensors",
+        f"{RESULTS}/warm_ups/{pair}/{seed}/checkpoint.safetensors",
+        f"{RESULTS}/runs/{pair}/{wildcards.freeze}/{seed}/checkpoint.safetensors",
+    ]
+
+
+def get_traced_iterations(wildcards):
+    """At which iterations these are."""
+    transfer = CONFIG.targets[wildcards.target].transfer
+    return [0, transfer.warmup_iterations, transfer.iterations]
+
+
+def get_traced_options(wildcards, input):
+    """Iteration=file pairs."""
+    pairs = zip(get_traced_iterations(wildcards), input.weights, strict=True)
+    return [f"{iteration}={path}" for iteration, path in pairs]
