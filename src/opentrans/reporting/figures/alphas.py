@@ -45,7 +45,7 @@ def plot_before(alphas: pd.DataFrame) -> Figure:
     start = start.drop_duplicates(["subnetwork", "seed", "layer"])
     names = list(get_styles(list(dict.fromkeys(start["subnetwork"]))))[:MOST_PANELS]
     layers = list(dict.fromkeys(start["layer"]))
-    figure = new_figure(fit_width(len(layers)), 1.2 + 1.7 * len(names))
+    figure = new_figure(fit_width(len(layers)), 2.2 + 1.5 * len(names))
     panels = [row[0] for row in add_panels(figure, len(names), 1, sharex=True)]
     for axes, name in zip(panels, names, strict=True):
         part = start[start["subnetwork"] == name].dropna(subset="alpha")
@@ -107,7 +107,7 @@ def plot_changes(alphas: pd.DataFrame) -> Figure:
     runs = list(dict.fromkeys(alphas[keys].itertuples(index=False, name=None)))
     layers = list(dict.fromkeys(alphas["layer"]))
     shown = runs[:MOST_PANELS]
-    figure = new_figure(fit_width(len(layers)), 1.4 + 1.7 * len(shown))
+    figure = new_figure(fit_width(len(layers)), 2.2 + 1.5 * len(shown))
     panels = [row[0] for row in add_panels(figure, len(shown), 1, sharex=True)]
     for axes, run in zip(panels, shown, strict=True):
         _draw_change(axes, alphas[(alphas[keys] == list(run)).all(axis=1)], layers)
