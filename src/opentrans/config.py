@@ -42,7 +42,8 @@ class DataConfig(Section):
     `folders` names the folder of one download inside `raw_root` when it is not the official one.
     `splits` takes a prepared split from another official one, for example ``coco_train: val``.
     `allow_subset`: accept fewer images than the data set officially has. `regions`: distillation and mask
-    targets per class of an image (`class`) or per annotated segment (`segment`).
+    targets per class of an image (`class`) or per annotated segment (`segment`). `pascal_context`: which form of
+    its annotation is read.
     """
 
     raw_root: str
@@ -53,6 +54,7 @@ class DataConfig(Section):
     min_region_pixels: Count = 1
     ade847_short_side: Count | None = 512
     ade847_indices: str | None = None
+    pascal_context: Literal["auto", "labelmap", "detail"] = "auto"
 
 
 class PretrainingConfig(Section):
@@ -224,8 +226,12 @@ class FigureConfig(Section):
 
 
 class ThreadConfig(Section):
-    """CPU threads of one job. Fixed here, not taken from the machine, because sums depend on them."""
+    """CPU threads of one job. Fixed here, not taken from the machine, because sums depend on them.
 
+    `prepare` are processes, which change no result.
+    """
+
+    prepare: Count = 1
     teacher: Count = 2
     subnetwork: Count = 2
     run: Count = 1

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, remedy: str = "make it again with the step that writes it") -> Any:
-    """Read JSON; a missing or broken file is a `UserError`."""
+def read_json(
+    path: Path,
+    remedy: str = "make it again with the step that writes it",
+    hook: Callable[[dict[str, Any]], Any] | None = None,
+) -> Any:
+    """Read JSON; a missing or broken file is a `UserError`. `hook` replaces every object as soon as it is read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=hook)
     except FileNotFoundError:
         raise UserError(path, "no such file", remedy) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

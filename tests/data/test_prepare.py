@@ -9,8 +9,9 @@ from scipy.io import loadmat
 
 from opentrans.config import DataConfig
 from opentrans.data.coco import prompt_name
+from opentrans.data.datasets import DATASETS, open_source
 from opentrans.data.pascal import CONTEXT_59_IDS
-from opentrans.data.prepare import DATASETS, open_source, prepare
+from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.files import sha256

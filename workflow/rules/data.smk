@@ -35,9 +35,9 @@ rule prepare_dataset:
         f"{JOBS}/prepare_dataset/{{dataset}}_{{split}}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
+    threads: CONFIG.threads.prepare
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=240,
     params:
         settings=get_settings("data"),

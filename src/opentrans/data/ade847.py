@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 from PIL import Image
 
 from opentrans.config import DataConfig
@@ -15,7 +16,9 @@ from opentrans.data.source import (
     ROOT_REMEDY,
     Decoded,
     Item,
+    Known,
     Source,
+    keep_present,
     look_up,
     read_lines,
     split_names,
@@ -41,25 +44,30 @@ class Ade847(Source):
             names = [str(name) for name in content["objectnames"]]
             files = [str(name) for name in content["filename"]]
             folders = [str(name) for name in content["folder"]]
-            kept = self._kept(content, files, config.ade847_indices)
+            seen = self._get_presence(content, len(files))
+            kept = _keep(seen, files, config.ade847_indices)
         except (KeyError, TypeError) as error:
             raise UserError(self.path, f"field {error} is missing", "download this file again") from None
         self.vocabulary = Vocabulary("ade847", tuple(split_names(names[index]) for index in kept), IGNORE_16)
         self.table = np.full(len(names) + 1, IGNORE_16)
         self.table[np.array(kept) + 1] = range(len(kept))
-        self.items = self._items(root, files, folders, split)
+        self.items = self._items(root, files, folders, split, config.allow_subset)
+        here = [index for index, name in enumerate(files) if _split(name) == split]
+        if len(self.items) == len(here):
+            images = tuple(int(count) for count in seen[np.ix_(kept, here)].sum(1))
+            self.known = Known(self.path, images=images, at_most=True)
 
-    def _kept(self, content: dict[str, Any], files: list[str], indices: str | None) -> list[int]:
-        presence = np.asarray(content["objectPresence"])
-        if presence.shape != (len(content["objectnames"]), len(files)):
+    def _get_presence(self, content: dict[str, Any], files: int) -> Bool[np.ndarray, "k n"]:
+        """Which object occurs in which picture; the counts themselves are most of a gigabyte and are dropped."""
+        presence = np.asarray(content.pop("objectPresence"))
+        if presence.shape != (len(content["objectnames"]), files):
             raise UserError(f"{self.path}: objectPresence", f"has shape {presence.shape}", "download this file again")
-        if indices is not None:
-            return _read_indices(Path(indices), len(presence))
-        training, validation = (np.array([_split(name) == split for name in files]) for split in ("train", "val"))
-        both = (presence[:, training] > 0).any(1) & (presence[:, validation] > 0).any(1)
-        return [int(index) for index in np.flatnonzero(both)]
+        seen: np.ndarray = presence > 0
+        return seen
 
-    def _items(self, root: Path, files: Sequence[str], folders: Sequence[str], split: str) -> tuple[Item, ...]:
+    def _items(
+        self, root: Path, files: Sequence[str], folders: Sequence[str], split: str, allow_subset: bool
+    ) -> tuple[Item, ...]:
         items = []
         for name, folder in zip(files, folders, strict=True):
             if _split(name) == split:
@@ -67,10 +75,11 @@ class Ade847(Source):
                 place = root.joinpath(*Path(folder).parts[1:])
                 stem = Path(name).stem
                 items.append(Item(stem, place / name, place / f"{stem}_seg.png"))
-        for path in (path for item in items for path in (item.image, item.label)):
-            if not path.is_file():
-                raise UserError(path, "is in the index but not on disk", "complete the download")
-        return tuple(sorted(items, key=lambda item: item.image_id))
+        return keep_present(sorted(items, key=lambda item: item.image_id), root, allow_subset)
+
+    def fingerprint(self, item: Item) -> bytes:
+        """The classes, and the size that pictures are reduced to."""
+        return super().fingerprint(item) + str(self.short_side).encode()
 
     def decode(self, item: Item) -> Decoded:
         """Class = (R // 10) * 256 + G, 1-based into the names, 0 unlabelled; B is the instance."""
@@ -83,6 +92,14 @@ class Ade847(Source):
         if self.short_side is None or short <= self.short_side:
             return Decoded(labels)
         return _resize(read_rgb(item.image), labels, self.short_side / short)
+
+
+def _keep(seen: Bool[np.ndarray, "k n"], files: Sequence[str], indices: str | None) -> list[int]:
+    """The listed classes, or those that occur in both splits."""
+    if indices is not None:
+        return _read_indices(Path(indices), len(seen))
+    training, validation = (np.array([_split(name) == split for name in files]) for split in ("train", "val"))
+    return [int(index) for index in np.flatnonzero(seen[:, training].any(1) & seen[:, validation].any(1))]
 
 
 def _split(name: str) -> str:

@@ -21,6 +21,7 @@ LABEL_IDS = 34
 class Cityscapes(Source):
     """``leftImg8bit/{split}/{city}`` and ``gtFine/{split}/{city}``; an optional ``labels.json`` renames the classes.
 
+    Training ids are made here from ``labelIds``, so the official ``createTrainIdLabelImgs`` need not have run.
     ``labels.json`` is a list of objects with name, id and trainId (255: ignored), like the official table.
     """
 
@@ -29,7 +30,7 @@ class Cityscapes(Source):
         self.vocabulary = Vocabulary("cityscapes", tuple((name,) for name in names), IGNORE_8)
         images = list_files(root / "leftImg8bit" / split, "*/*_leftImg8bit.png", "_leftImg8bit.png")
         labels = list_files(root / "gtFine" / split, "*/*_gtFine_labelIds.png", "_gtFine_labelIds.png")
-        self.items = pair_files(images, labels)
+        self.items = pair_files(images, labels, config.allow_subset)
 
     def decode(self, item: Item) -> Decoded:
         """Training ids; -1 (licence plate), stored as 255 in eight bits, is ignored."""

@@ -20,20 +20,26 @@ def atomic_folder(destination: Path, known: Set[str]) -> Iterator[Path]:
     Raises:
         UserError: `destination` holds something that is not among `known`, so it is not ours to remove.
     """
-    _check_replaceable(destination, known)
+    check_replaceable(destination, known)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
-        if destination.exists():
-            shutil.rmtree(destination)
-        temporary.rename(destination)
+        replace_folder(temporary, destination)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_replaceable(destination: Path, known: Set[str]) -> None:
+def replace_folder(finished: Path, destination: Path) -> None:
+    """Rename a finished folder to `destination`, which it replaces."""
+    finished.chmod(0o755)
+    if destination.exists():
+        shutil.rmtree(destination)
+    finished.rename(destination)
+
+
+def check_replaceable(destination: Path, known: Set[str]) -> None:
+    """Refuse to replace a folder that holds something that is not among `known`, or a file."""
     if destination.exists() and not destination.is_dir():
         raise UserError(destination, "a file is in the way of the output folder", "give another --output")
     strangers = {entry.name for entry in destination.iterdir()} - known if destination.exists() else set()

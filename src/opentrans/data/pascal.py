@@ -1,18 +1,22 @@
 """PASCAL VOC 2012 (20 classes) and PASCAL-Context (459 classes, or 59 of them)."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
 from opentrans.config import DataConfig
+from opentrans.data.detail import Detail, read_detail
 from opentrans.data.prepared import Vocabulary, read_map
 from opentrans.data.source import (
     IGNORE_8,
     IGNORE_16,
+    ROOT_REMEDY,
     Decoded,
     Item,
     Source,
+    keep_present,
     listed_files,
     look_up,
     read_lines,
@@ -20,6 +24,7 @@ from opentrans.data.source import (
     split_names,
 )
 from opentrans.errors import UserError
+from opentrans.files import require_folder
 
 VOC_NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
@@ -30,6 +35,7 @@ CONTEXT_59_IDS = (
     *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
     *(397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
 )
+TOLERATED_FALLS = 2  # of the alphabet, where an edition renames a class
 
 
 class Voc2012(Source):
@@ -43,7 +49,8 @@ class Voc2012(Source):
         self.table[: len(names) + 1] = shifted_table(len(names), IGNORE_8)
         self.table[IGNORE_8] = IGNORE_8
         stems = read_lines(path / f"ImageSets/Segmentation/{split}.txt")
-        self.items = listed_files(stems, path / "JPEGImages", path / "SegmentationClass", ".png")
+        folders = path / "JPEGImages", path / "SegmentationClass"
+        self.items = listed_files(stems, *folders, ".png", config.allow_subset)
 
     def decode(self, item: Item) -> Decoded:
         """Palette index 0 (background) and 255 (outline) are ignored, k is class k - 1."""
@@ -51,34 +58,54 @@ class Voc2012(Source):
 
 
 class PascalContext459(Source):
-    """``VOCdevkit/VOC2010``: ``JPEGImages``, ``trainval/*.mat``, ``labels.txt``, ``pascalcontext_{split}.txt``."""
+    """``VOCdevkit/VOC2010``: ``JPEGImages`` and ``trainval/*.mat`` (LabelMap), or ``trainval_merged.json`` (Detail).
 
-    dataset, ignore = "pc459", IGNORE_16
+    `config.pascal_context` decides which; `auto` takes LabelMap for 459 classes and Detail for 59, where they exist.
+    """
+
+    dataset, ignore, preferred = "pc459", IGNORE_16, "labelmap"
 
     def __init__(self, root: Path, split: str, config: DataConfig) -> None:
         path = root / "VOC2010"
-        names = _read_names(path / "labels.txt")
+        self.detail: Detail | None = None
+        if _get_annotation(path, config.pascal_context, self.preferred) == "detail":
+            self.detail = read_detail(path / "trainval_merged.json", split)
+        listed = path / "labels.txt"
+        names = self.detail.names if self.detail and not listed.exists() else _read_names(listed)
         ids = self.category_ids(path, names)
         self.vocabulary = Vocabulary(self.dataset, tuple(split_names(names[i]) for i in ids), self.ignore)
-        self.table = np.full(len(names) + 1, self.ignore)
+        self.table = np.full(max(names) + 1, self.ignore)
         self.table[list(ids)] = range(len(ids))
-        # The list of the mirror names the images by id; lists that give paths are read by their stem.
-        stems = [Path(line.split()[0]).stem for line in read_lines(path / f"pascalcontext_{split}.txt")]
-        self.items = listed_files(stems, path / "JPEGImages", path / "trainval", ".mat")
+        self.items = self._items(path, split, config.allow_subset)
+
+    def _items(self, path: Path, split: str, allow_subset: bool) -> tuple[Item, ...]:
+        images = require_folder(path / "JPEGImages", ROOT_REMEDY)
+        if self.detail is None:
+            return listed_files(_read_split(path, split), images, path / "trainval", ".mat", allow_subset)
+        stems = sorted(self.detail.segments)
+        items = (Item(stem, images / f"{stem}.jpg", self.detail.path) for stem in stems)
+        return keep_present(items, images, allow_subset)
 
     def category_ids(self, path: Path, names: dict[int, str]) -> tuple[int, ...]:
         """Stored values that are classes, in class order."""
         return tuple(sorted(names))
 
+    def fingerprint(self, item: Item) -> bytes:
+        """The classes, and the picture's segments in the JSON file."""
+        segments = repr(self.detail.segments[item.image_id]) if self.detail else ""
+        return super().fingerprint(item) + segments.encode()
+
     def decode(self, item: Item) -> Decoded:
-        """`LabelMap` 1..459 is class value - 1, 0 is unlabelled."""
+        """`LabelMap` 1..459 is class value - 1, 0 is unlabelled; Detail has the same numbers as category ids."""
+        if self.detail is not None:
+            return Decoded(self.detail.decode(item.image_id, self.table, self.ignore))
         return Decoded(look_up(_read_label_map(item.label), self.table, item.label))
 
 
 class PascalContext59(PascalContext459):
-    """The same label maps reduced to the 59 frequent classes; an optional ``59_ids.txt`` names other ids."""
+    """The same labels reduced to the 59 frequent classes; an optional ``59_ids.txt`` names other ids."""
 
-    dataset, ignore = "pc59", IGNORE_8
+    dataset, ignore, preferred = "pc59", IGNORE_8, "detail"
 
     def category_ids(self, path: Path, names: dict[int, str]) -> tuple[int, ...]:
         """The ids in ascending order; 0 (background) is no class."""
@@ -87,7 +114,34 @@ class PascalContext59(PascalContext459):
         wrong = [line for line in lines if not line.isdecimal() or int(line) not in {0, *names}]
         if wrong:
             raise UserError(listed, f"`{wrong[0]}` is no id of labels.txt", "write one category id a line")
-        return tuple(sorted({int(line) for line in lines} - {0}))
+        ids = tuple(sorted({int(line) for line in lines} - {0}))
+        found = [names[i] for i in ids]
+        # The official names of the official ids are alphabetical; another order means labels of another file.
+        falls = [name for name, following in pairwise(found) if name > following]
+        if not listed.exists() and len(falls) > TOLERATED_FALLS:
+            problem = f"the names of the 59 classes are not in the official order (after {falls[0]})"
+            raise UserError(path / "labels.txt", problem, "take labels.txt of the 459 classes, as downloaded")
+        return ids
+
+
+def _get_annotation(path: Path, wanted: str, preferred: str) -> str:
+    """Which of the two forms of the annotation to read."""
+    if wanted != "auto":
+        return wanted
+    there = {"labelmap": (path / "trainval").is_dir(), "detail": (path / "trainval_merged.json").is_file()}
+    other = "labelmap" if preferred == "detail" else "detail"
+    return other if there[other] and not there[preferred] else preferred if there[preferred] else "labelmap"
+
+
+def _read_split(path: Path, split: str) -> list[str]:
+    """Image ids of a split; lists that give paths are read by their stem. Mirrors name the official list differently.
+
+    Raises:
+        UserError: no list is there.
+    """
+    places = (f"pascalcontext_{split}.txt", f"{split}.txt", f"ImageSets/SegmentationContext/{split}.txt")
+    listed = next((path / place for place in places if (path / place).is_file()), path / places[0])
+    return [Path(line.split()[0]).stem for line in read_lines(listed)]
 
 
 def _read_names(path: Path) -> dict[int, str]:

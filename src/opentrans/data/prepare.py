@@ -3,9 +3,8 @@
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,155 +13,171 @@ from PIL import Image
 from tqdm import tqdm
 
 from opentrans.config import DataConfig
-from opentrans.data.ade150 import Ade150
-from opentrans.data.ade847 import OFFICIAL_CLASSES, Ade847
-from opentrans.data.cityscapes import Cityscapes
-from opentrans.data.coco import CocoPanoptic
-from opentrans.data.folders import atomic_folder
-from opentrans.data.pascal import PascalContext59, PascalContext459, Voc2012
-from opentrans.data.prepared import INDEX_FIELDS, read_rgb
-from opentrans.data.source import COMPLETE, WORLD_MARKER, Decoded, Item, Source, check_count
+from opentrans.data.datasets import open_source
+from opentrans.data.histograms import Histogram, compare_known
+from opentrans.data.journal import Entry, Journal, make_stamp, resumable_folder
+from opentrans.data.maps import encode_map, get_size
+from opentrans.data.prepared import INDEX_FIELDS
+from opentrans.data.source import Decoded, Item, Source
 from opentrans.errors import UserError
-from opentrans.files import require_folder, sha256, write_csv, write_json
+from opentrans.files import write_csv, write_json
+from opentrans.sources import hash_sources
 
-ENTRIES = {"index.csv", "labels", "segments", "images", "vocabulary.json", "stats.json"}
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """How a data set is read, the official name of its folder, and its official image counts and class count."""
-
-    read: Callable[[Path, str, DataConfig], Source]
-    folder: str
-    counts: dict[str, tuple[int, ...]]
-    classes: int
-
-
-DATASETS: dict[str, Dataset] = {
-    "coco": Dataset(CocoPanoptic, "coco", {"train": (118287,), "val": (5000,)}, 133),
-    "cityscapes": Dataset(Cityscapes, "cityscapes", {"train": (2975,), "val": (500,)}, 19),
-    "ade150": Dataset(Ade150, "ADEChallengeData2016", {"train": (20210,), "val": (2000,)}, 150),
-    "ade847": Dataset(Ade847, "ADE20K_2021_17_01", {"train": (25574,), "val": (2000,)}, OFFICIAL_CLASSES),
-    "pas20": Dataset(Voc2012, "VOCdevkit", {"train": (1464,), "val": (1449,)}, 20),
-    "pc59": Dataset(PascalContext59, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 59),
-    "pc459": Dataset(PascalContext459, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 459),
-}
-
-
-def open_source(dataset: str, split: str, config: DataConfig) -> Source:
-    """Open the official download of a prepared `split` (``train``, ``val``) and check its size.
-
-    Raises:
-        UserError: unknown data set or split, missing files, a count that is not the official one (unless
-            `config.allow_subset`, or the root is a generated world).
-    """
-    if dataset not in DATASETS:
-        raise UserError(f"data set {dataset}", "unknown", f"take one of {', '.join(DATASETS)}")
-    entry, official = DATASETS[dataset], config.splits.get(f"{dataset}_{split}", split)
-    if official not in entry.counts:
-        raise UserError(f"data.splits: {dataset}_{split}", f"no split {official}", "take train or val")
-    root = require_folder(Path(config.raw_root), "set data.raw_root to the folder of the downloads")
-    place = root / config.folders.get(dataset, entry.folder)
-    source = entry.read(place, official, config)
-    if not (root / WORLD_MARKER).exists():
-        check_count(place, len(source.items), entry.counts[official], config.allow_subset)
-        if len(source.vocabulary) != entry.classes and not config.allow_subset:
-            raise UserError(place, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
-    return source
+PARTS = ("labels", "segments", "images")
+ENTRIES = {"index.csv", "vocabulary.json", "stats.json", *PARTS}
 
 
 def prepare(dataset: str, split: str, config: DataConfig, destination: Path, workers: int = 1) -> None:
     """Prepare one split of one data set into `destination`, which appears only when whole.
 
+    What an interrupted preparation finished is kept beside `destination` and taken over by the next, if neither the
+    download nor the code has changed.
+
     Args:
-        dataset: a key of `DATASETS`.
+        dataset: a key of `opentrans.data.datasets.DATASETS`.
         split: ``train`` or ``val``; `config.splits` may map it to another official split.
         config: where the downloads are and how they are prepared.
         destination: folder to write; an earlier preparation there is replaced.
         workers: processes that decode.
     """
     source = open_source(dataset, split, config)
-    with atomic_folder(destination, ENTRIES) as folder:
-        for name in ("labels", "segments", "images"):
-            (folder / name).mkdir()
-        rows, counts = [], []
-        work = partial(prepare_item, source, folder, destination)
-        for row, histogram in tqdm(
-            _run(work, source.items, workers),
-            f"prepare {dataset} {split}",
-            len(source.items),
-            file=sys.stderr,
-            mininterval=1,
-        ):
-            rows.append(row)
-            counts.append(histogram)
+    with resumable_folder(destination, ENTRIES) as (folder, journal):
+        for name in PARTS:
+            (folder / name).mkdir(exist_ok=True)
+        rows, histogram, files = [], Histogram(len(source.vocabulary)), set[str]()
+        with tqdm(_run(source, folder, destination, journal, workers), f"prepare {dataset} {split}",
+                  len(source.items), unit="image", file=sys.stderr, mininterval=1) as results:  # fmt: skip
+            for entry in results:
+                rows.append(entry.row)
+                histogram.add(entry.pixels)
+                files |= entry.files.keys()
+        remarks = [] if source.known is None else compare_known(histogram, source.known)
+        for remark in remarks:
+            print(f"prepare {dataset} {split}: {remark}", file=sys.stderr)
+        _remove_others(folder, files)
         write_csv(folder / "index.csv", INDEX_FIELDS, rows)
         source.vocabulary.write(folder / "vocabulary.json")
-        write_json(folder / "stats.json", {"dataset": dataset, "split": split} | _statistics(rows, np.stack(counts)))
-        for name in ("segments", "images"):
-            if not any((folder / name).iterdir()):
-                (folder / name).rmdir()
+        hashes = "\n".join(str(row["label_sha256"]) for row in rows)
+        statistics = {"images": len(rows), "labels_sha256": hashlib.sha256(hashes.encode()).hexdigest()}
+        head = {"dataset": dataset, "split": split, "remarks": remarks}
+        write_json(folder / "stats.json", head | histogram.describe() | statistics)
 
 
-Result = tuple[dict[str, object], np.ndarray]
+def _run(source: Source, folder: Path, destination: Path, journal: Journal, workers: int) -> Iterator[Entry]:
+    """Entries in the order of the items, whatever the number of processes: taken from the journal, or made."""
+    code, done = hash_sources("prepare").encode(), journal.read()
+    work: list[tuple[Item, str]] = []
+    kept: dict[str, Entry] = {}
+    for item in source.items:
+        stamp, entry = _stamp(source, item, code, destination), done.get(item.image_id)
+        if entry is not None and entry.stamp == stamp and journal.is_intact(entry):
+            kept[item.image_id] = entry
+        else:
+            work.append((item, stamp))
+    if kept:
+        print(f"{len(kept)} of {len(source.items)} pictures are prepared already", file=sys.stderr)
+    made = _make(partial(prepare_item, source, folder, destination), work, workers)
+    try:
+        for item in source.items:
+            if item.image_id in kept:
+                yield kept[item.image_id]
+            else:
+                entry = next(made)
+                journal.add(entry)
+                yield entry
+    finally:
+        made.close()
 
 
-def _run(work: Callable[[Item], Result], items: tuple[Item, ...], workers: int) -> Iterator[Result]:
-    """Results in the order of `items`, whatever the number of processes."""
-    if workers <= 1:
-        yield from map(work, items)
+def _stamp(source: Source, item: Item, code: bytes, destination: Path) -> str:
+    """What the files of a picture depend on: its own files (place, size, time), the vocabulary, the code."""
+    states = [os.stat_result(path.stat()) for path in (item.image, item.label)]
+    state = repr([(s.st_size, s.st_mtime_ns) for s in states])
+    place = os.path.relpath(item.image.resolve(), destination.resolve())
+    return make_stamp(code, place.encode(), state.encode(), source.fingerprint(item))
+
+
+Work = partial[Entry]
+_work: list[Work] = []
+
+
+def _make(work: Work, items: Sequence[tuple[Item, str]], workers: int) -> Generator[Entry]:
+    """Apply `work` to the items, in their order."""
+    if workers <= 1 or len(items) <= 1:
+        yield from (work(item, stamp) for item, stamp in items)
         return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(work, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
+    # The source can be large: every process gets it once, not with every picture.
+    with ProcessPoolExecutor(workers, initializer=_work.append, initargs=(work,)) as pool:
+        try:
+            yield from pool.map(_make_one, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def prepare_item(source: Source, folder: Path, destination: Path, item: Item) -> Result:
-    """Decode, check and write one image; returns its index row and the pixels of each class, ignored ones last."""
-    decoded, classes, ignore = source.decode(item), len(source.vocabulary), source.vocabulary.ignore
-    image = decoded.image if decoded.image is not None else read_rgb(item.image)
+def _make_one(task: tuple[Item, str]) -> Entry:
+    return _work[0](*task)
+
+
+def prepare_item(source: Source, folder: Path, destination: Path, item: Item, stamp: str) -> Entry:
+    """Decode, check and write one image."""
+    decoded, ignore = source.decode(item), source.vocabulary.ignore
+    content = _read(item.image)
     height, width = decoded.labels.shape
-    if image.shape[:2] != (height, width):
-        found = f"{image.shape[0]} x {image.shape[1]}"
+    size = get_size(content, item.image) if decoded.image is None else decoded.image.shape[:2]
+    if size != (height, width):
+        found = f"{size[0]} x {size[1]}"
         raise UserError(item.image, f"is {found} pixels, its label {height} x {width}", "download both again")
-    label = folder / "labels" / f"{item.image_id}.png"
-    Image.fromarray(decoded.labels.astype(np.uint8 if ignore < 256 else np.uint16)).save(label, compress_level=1)
+    name = f"{item.image_id}.png"
+    labels = decoded.labels.astype(np.uint8 if ignore < 256 else np.uint16, copy=False)
+    files = {f"labels/{name}": encode_map(labels)}
+    if decoded.segments is not None:
+        files[f"segments/{name}"] = encode_map(decoded.segments)
+    for path, encoded in files.items():
+        (folder / path).write_bytes(encoded)
+    hashes = {path: hashlib.sha256(encoded).hexdigest() for path, encoded in files.items()}
+    image, copied = _write_image(decoded, item, folder, destination)
     row: dict[str, object] = {
         "image_id": item.image_id,
-        "image": _write_image(decoded, item, folder, destination),
-        "label": f"labels/{item.image_id}.png",
-        "segments": _write_segments(decoded, item, folder),
+        "image": image,
+        "label": f"labels/{name}",
+        "segments": f"segments/{name}" if decoded.segments is not None else "",
         "height": height,
         "width": width,
-        "image_sha256": sha256(item.image),
-        "label_sha256": sha256(label),
+        "image_sha256": hashlib.sha256(content).hexdigest(),
+        "label_sha256": hashes[f"labels/{name}"],
     }
-    histogram = np.bincount(np.where(decoded.labels == ignore, classes, decoded.labels).ravel(), minlength=classes + 1)
-    return row, histogram
+    pixels = _count(labels, len(source.vocabulary), ignore) if decoded.pixels is None else decoded.pixels
+    return Entry(stamp, row, {str(index): int(pixels[index]) for index in np.flatnonzero(pixels)}, hashes | copied)
 
 
-def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) -> str:
-    """The picture's path in the index: the download's own file, or the changed copy (lossless)."""
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(path, f"unreadable image ({error})", "complete the data set") from None
+
+
+def _count(labels: np.ndarray, classes: int, ignore: int) -> np.ndarray:
+    """Pixels of each class, ignored ones last."""
+    counts = np.bincount(labels.ravel(), minlength=ignore + 1)
+    return np.append(counts[:classes], counts[ignore])
+
+
+def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) -> tuple[str, dict[str, str]]:
+    """The picture's path in the index and the hash of what was written: the download's file, or a lossless copy."""
     if decoded.image is None:
-        return os.path.relpath(item.image.resolve(), destination.resolve())
-    Image.fromarray(decoded.image).save(folder / "images" / f"{item.image_id}.png", compress_level=1)
-    return f"images/{item.image_id}.png"
+        return os.path.relpath(item.image.resolve(), destination.resolve()), {}
+    path = f"images/{item.image_id}.png"
+    Image.fromarray(decoded.image).save(folder / path, compress_level=1)
+    return path, {path: hashlib.sha256((folder / path).read_bytes()).hexdigest()}
 
 
-def _write_segments(decoded: Decoded, item: Item, folder: Path) -> str:
-    if decoded.segments is None:
-        return ""
-    path = f"segments/{item.image_id}.png"
-    Image.fromarray(decoded.segments.astype(np.uint16)).save(folder / path, compress_level=1)
-    return path
-
-
-def _statistics(rows: list[dict[str, object]], counts: np.ndarray) -> dict[str, object]:
-    """Image count, pixels and images of each class, ignored pixels, and one hash over all label hashes."""
-    hashes = "\n".join(str(row["label_sha256"]) for row in rows)
-    return {
-        "images": len(rows),
-        "pixels": counts[:, :-1].sum(0).tolist(),
-        "images_per_class": (counts[:, :-1] > 0).sum(0).tolist(),
-        "ignored_pixels": int(counts[:, -1].sum()),
-        "labels_sha256": hashlib.sha256(hashes.encode()).hexdigest(),
-    }
+def _remove_others(folder: Path, files: set[str]) -> None:
+    """Remove what an earlier attempt wrote for pictures that are no longer there, and folders that stay empty."""
+    for name in PARTS:
+        for path in (folder / name).iterdir():
+            if f"{name}/{path.name}" not in files:
+                path.unlink()
+        if not any((folder / name).iterdir()):
+            (folder / name).rmdir()

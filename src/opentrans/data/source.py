@@ -1,7 +1,7 @@
 """What a reader of an official download gives: items, vocabulary, and a way to decode one label map."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,27 @@ class Item:
 class Decoded:
     """Labels (height, width): class index or ignore value; segments: 1-based numbers, 0 none, or None.
 
-    `image` replaces the picture where the preparation changes it (resized); else None.
+    `image` replaces the picture where the preparation changes it (resized); else None. `pixels` counts the pixels
+    of each class, ignored ones last, where the reader knows them already.
     """
 
     labels: np.ndarray
     segments: np.ndarray | None = None
     image: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the file `where` of a download says of the data set's histograms: figures to check the preparation by.
+
+    `pixels`: pixels of each class. `images`: pictures in which each class occurs; `at_most` if it may be fewer.
+    """
+
+    where: Path
+    pixels: tuple[int, ...] | None = None
+    images: tuple[int, ...] | None = None
+    at_most: bool = False
 
 
 class Source(ABC):
@@ -44,18 +59,29 @@ class Source(ABC):
 
     vocabulary: Vocabulary
     items: tuple[Item, ...]
+    table: np.ndarray = np.zeros(0, np.int64)
+    known: Known | None = None
 
     @abstractmethod
     def decode(self, item: Item) -> Decoded:
         """Read the label map of `item`; a value that the data set does not define is a `UserError`."""
 
+    def fingerprint(self, item: Item) -> bytes:
+        """What besides the two files of `item` decides what `decode` gives."""
+        return self.table.tobytes()
 
-def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path]) -> tuple[Item, ...]:
+
+def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_subset: bool = False) -> tuple[Item, ...]:
     """Join pictures and labels by image id, in order of the ids.
 
     Raises:
-        UserError: a picture without label or a label without picture, or none at all.
+        UserError: a picture without label or a label without picture (unless `allow_subset`), or no pair at all.
     """
+    if allow_subset:
+        both = sorted(images.keys() & labels.keys())
+        if not both:
+            raise UserError(next(iter(images.values())).parent, "no picture here has a label", COMPLETE)
+        return tuple(Item(key, images[key], labels[key]) for key in both)
     for have, other, what in ((images, labels, "image has no label"), (labels, images, "label has no image")):
         alone = sorted(have.keys() - other.keys())
         if alone:
@@ -73,15 +99,27 @@ def list_files(folder: Path, pattern: str, suffix: str) -> dict[str, Path]:
     return found
 
 
-def listed_files(stems: Iterable[str], images: Path, labels: Path, suffix: str) -> tuple[Item, ...]:
+def listed_files(
+    stems: Iterable[str], images: Path, labels: Path, suffix: str, allow_subset: bool = False
+) -> tuple[Item, ...]:
     """Items of a split list: ``{stem}.jpg`` in `images`, ``{stem}{suffix}`` in `labels`; all must exist."""
     require_folder(images, ROOT_REMEDY), require_folder(labels, ROOT_REMEDY)
     items = tuple(Item(stem, images / f"{stem}.jpg", labels / f"{stem}{suffix}") for stem in stems)
+    return keep_present(items, images, allow_subset)
+
+
+def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tuple[Item, ...]:
+    """The items whose files exist; without `allow_subset` a missing one is a `UserError`, as is none at all."""
+    kept = []
     for item in items:
-        for path, what in ((item.image, "image"), (item.label, "label")):
-            if not path.is_file():
-                raise UserError(path, f"the {what} of a listed picture is missing", "complete the download")
-    return items
+        missing = [(path, what) for path, what in ((item.image, "image"), (item.label, "label")) if not path.is_file()]
+        if missing and not allow_subset:
+            raise UserError(missing[0][0], f"the {missing[0][1]} of a listed picture is missing", COMPLETE)
+        if not missing:
+            kept.append(item)
+    if not kept:
+        raise UserError(where, "holds none of the listed pictures", ROOT_REMEDY)
+    return tuple(kept)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -123,6 +161,3 @@ def check_count(where: Path, found: int, official: tuple[int, ...], allow_subset
     if official and found not in official and not allow_subset:
         wanted = " or ".join(map(str, official))
         raise UserError(where, f"{found} images found, the data set has {wanted}", COMPLETE)
-
-
-Reader = Callable[..., Source]

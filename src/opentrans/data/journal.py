@@ -1,0 +1,112 @@
+"""A preparation that was interrupted goes on: its folder beside the destination, and a journal of what is done."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from opentrans.data.folders import check_replaceable, replace_folder
+from opentrans.errors import UserError
+from opentrans.files import sha256
+
+JOURNAL = "journal.jsonl"
+FLUSH_EVERY = 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished picture: its stamp (what it was made from), index row, pixels by class, files with their hashes."""
+
+    stamp: str
+    row: dict[str, object]
+    pixels: dict[str, int]
+    files: dict[str, str]
+
+
+class Journal:
+    """Finished pictures of an unfinished preparation, appended line by line to a file in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stream = (folder / JOURNAL).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.stream.close()
+            raise UserError(folder, "another preparation is writing here", "wait for it or stop it") from None
+        self.unflushed = 0
+
+    def read(self) -> dict[str, Entry]:
+        """What earlier attempts finished, by image id; a line that was cut off ends the journal."""
+        found: dict[str, Entry] = {}
+        self.stream.seek(0)
+        whole = 0
+        for line in self.stream:
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            found[str(entry.row["image_id"])] = entry
+            whole += len(line.encode())
+        self.stream.truncate(whole)
+        return found
+
+    def is_intact(self, entry: Entry) -> bool:
+        """Whether the files of an entry are still what they were."""
+        return all(
+            (self.folder / name).is_file() and sha256(self.folder / name) == found
+            for name, found in entry.files.items()
+        )
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry; the files that it names are written already."""
+        self.stream.write(json.dumps(asdict(entry)) + "\n")
+        self.unflushed += 1
+        if self.unflushed >= FLUSH_EVERY:
+            self.stream.flush()
+            self.unflushed = 0
+
+    def close(self) -> None:
+        """Flush and unlock."""
+        self.stream.close()
+
+
+def make_stamp(*parts: bytes) -> str:
+    """A digest of everything that a finished picture depends on."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+@contextmanager
+def resumable_folder(destination: Path, known: Set[str]) -> Iterator[tuple[Path, Journal]]:
+    """Yield the unfinished folder of `destination` and its journal; on success it becomes `destination`.
+
+    On failure or interruption it stays, if anything in it is finished, and the next attempt gets it again.
+
+    Raises:
+        UserError: `destination` holds something not among `known`, or another process prepares it.
+    """
+    check_replaceable(destination, known)
+    folder = destination.with_name(f".{destination.name}.unfinished")
+    folder.mkdir(parents=True, exist_ok=True)
+    journal = Journal(folder)
+    try:
+        yield folder, journal
+        journal.close()
+        (folder / JOURNAL).unlink()
+        replace_folder(folder, destination)
+    finally:
+        journal.close()
+        if folder.exists() and not _holds_anything(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_anything(folder: Path) -> bool:
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as run_lengths
+from scipy.io import loadmat
+
+from opentrans.config import DataConfig
+from opentrans.data.datasets import open_source
+from opentrans.data.detail import decode_run_lengths
+from opentrans.data.prepare import prepare
+from opentrans.data.prepared import PreparedDataset
+from opentrans.errors import UserError
+
+
+def expand(counts: list[int], size: tuple[int, int]) -> np.ndarray:
+    """Run lengths, column by column, background first: written here without the library."""
+    values = [bool(index % 2) for index, count in enumerate(counts) for _ in range(count)]
+    return np.array(values, bool).reshape(size[1], size[0]).T
+
+
+def write_detail(folder: Path, phase_of_others: str = "train", **changes) -> Path:
+    """``trainval_merged.json`` with what the .mat files of the mini world say, and a picture of another phase."""
+    stems = [line.strip() for line in (folder / "pascalcontext_val.txt").read_text().split()]
+    images, segments = [], []
+    for number, stem in enumerate(stems):
+        label = loadmat(folder / f"trainval/{stem}.mat")["LabelMap"]
+        common = {"height": 64, "width": 64, "phase": "val", "date_captured": "31-Oct-2017"}
+        images.append({"image_id": number, "file_name": f"{stem}.jpg", **common})
+        for category in np.unique(label):
+            coded = run_lengths.encode(np.asfortranarray(label == category).astype(np.uint8))
+            text = {"size": [64, 64], "counts": coded["counts"].decode()}
+            part = {"part_id": 7, "segmentation": text}
+            area = int((label == category).sum())
+            segments.append(
+                {"id": len(segments), "image_id": number, "category_id": int(category), "segmentation": text,
+                 "area": area, "bbox": [0, 0, 1, 1], "iscrowd": 0, "parts": [part]}
+            )  # fmt: skip
+    images.append(images[0] | {"image_id": 99, "phase": phase_of_others, "file_name": "other.jpg"})
+    segments.append(segments[0] | {"image_id": 99})
+    lines = [line.partition(":") for line in (folder / "labels.txt").read_text().splitlines()]
+    categories = [{"category_id": int(value), "name": name.strip(), "parts": []} for value, _, name in lines]
+    content = {"images": images, "annos_segmentation": segments, "categories": categories, "annos_boundary": [
+        {"image_id": 0, "boundary": {"size": [64, 64], "counts": "a"}}]} | changes  # fmt: skip
+    path = folder / "trainval_merged.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def context(raw: Path) -> Path:
+    return raw / "VOCdevkit/VOC2010"
+
+
+@pytest.mark.parametrize("dataset", ["pc59", "pc459"])
+def test_detail_and_label_maps_give_the_same_labels(dataset, context, config: DataConfig, tmp_path):
+    write_detail(context)
+    for form in ("labelmap", "detail"):
+        prepare(dataset, "val", config.model_copy(update={"pascal_context": form}), tmp_path / form)
+    maps, detail = (PreparedDataset.open(tmp_path / form) for form in ("labelmap", "detail"))
+    assert maps.vocabulary == detail.vocabulary
+    assert [r.image_id for r in maps.records] == [r.image_id for r in detail.records]
+    for index in range(len(maps)):
+        np.testing.assert_array_equal(maps.label(index), detail.label(index))
+
+
+def test_each_benchmark_takes_its_customary_form_where_both_are_there(context, config):
+    write_detail(context)
+    assert open_source("pc59", "val", config).items[0].label.name == "trainval_merged.json"
+    assert open_source("pc459", "val", config).items[0].label.suffix == ".mat"
+    (context / "trainval_merged.json").unlink()
+    assert open_source("pc59", "val", config).items[0].label.suffix == ".mat"
+
+
+def test_detail_brings_its_own_names_and_split(context, config, tmp_path):
+    write_detail(context)
+    expected = open_source("pc459", "val", config).vocabulary
+    for name in ("labels.txt", "pascalcontext_val.txt"):
+        (context / name).unlink()
+    for path in (context / "trainval").iterdir():
+        path.unlink()
+    (context / "trainval").rmdir()
+    source = open_source("pc459", "val", config)
+    assert source.vocabulary == expected
+    assert len(source.items) == 3
+
+
+def test_a_later_segment_covers_an_earlier_one(context, config):
+    path = write_detail(context)
+    content = json.loads(path.read_text())
+    stem = Path(content["images"][0]["file_name"]).stem
+    whole = run_lengths.encode(np.asfortranarray(np.ones((64, 64), np.uint8)))
+    text = {"size": [64, 64], "counts": whole["counts"].decode()}
+    content["annos_segmentation"].append({"image_id": 0, "category_id": 3, "segmentation": text})
+    path.write_text(json.dumps(content))
+    source = open_source("pc459", "val", config.model_copy(update={"pascal_context": "detail"}))
+    item = next(item for item in source.items if item.image_id == stem)
+    assert (source.decode(item).labels == 2).all()
+
+
+def test_run_lengths_are_decoded_as_an_independent_decoder_does():
+    generator = np.random.default_rng(0)
+    for size in ((1, 1), (7, 5), (40, 61), (375, 500)):
+        mask = np.repeat(generator.random((size[0], -(-size[1] // 3))) < 0.4, 3, 1)[:, : size[1]]
+        flat = mask.T.ravel()
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flat]).astype(int)))
+        counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+        np.testing.assert_array_equal(expand(counts, size), mask)
+        text = run_lengths.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        np.testing.assert_array_equal(decode_run_lengths(list(size), text, "here"), mask)
+        np.testing.assert_array_equal(decode_run_lengths(list(size), counts, "here"), mask)
+
+
+@pytest.mark.parametrize("counts", ["", "`", "04000000", [3, 2], [-1, 13], None])
+def test_damaged_run_lengths_are_refused(counts):
+    with pytest.raises(UserError, match=r"here: damaged run lengths"):
+        decode_run_lengths([3, 4], counts, "here")
+
+
+def test_a_damaged_detail_file_is_named_with_its_fault(context, config):
+    detail = config.model_copy(update={"pascal_context": "detail"})
+    write_detail(context, annos_segmentation=[])
+    with pytest.raises(UserError, match=r"trainval_merged\.json: picture .* has no segment \(3 such\)"):
+        open_source("pc59", "val", detail)
+    write_detail(context, images=[{"image_id": 1, "file_name": "a.jpg"}])
+    with pytest.raises(UserError, match=r"trainval_merged\.json: field 'phase' is missing"):
+        open_source("pc59", "val", detail)
+    path = write_detail(context)
+    content = json.loads(path.read_text())
+    content["annos_segmentation"][0]["category_id"] = 5000
+    path.write_text(json.dumps(content))
+    source = open_source("pc459", "val", detail)
+    with pytest.raises(UserError, match="category 5000 is outside the vocabulary"):
+        [source.decode(item) for item in source.items]
+
+
+def test_names_of_the_59_classes_in_another_order_are_refused(context, config):
+    (context / "59_ids.txt").unlink()
+    names = [f"{index}: {chr(122 - index % 26)}{index:03}" for index in range(1, 460)]
+    (context / "labels.txt").write_text("\n".join(names))
+    with pytest.raises(UserError, match="not in the official order"):
+        open_source("pc59", "val", config)
+
+
+@pytest.mark.parametrize("place", ["val.txt", "ImageSets/SegmentationContext/val.txt"])
+def test_the_split_is_found_under_the_names_that_mirrors_give_it(place, context, config):
+    expected = open_source("pc459", "val", config).items
+    (context / place).parent.mkdir(parents=True, exist_ok=True)
+    (context / "pascalcontext_val.txt").rename(context / place)
+    assert open_source("pc459", "val", config).items == expected
