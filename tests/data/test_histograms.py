@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from opentrans.config import DataConfig
-from opentrans.data import ade150
+from opentrans.data import ade150, maps
 from opentrans.data.datasets import open_source
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.maps import encode_map, get_size, read_packed_ids
@@ -116,7 +116,10 @@ def test_a_label_map_is_read_back_as_it_was_written(dtype, tmp_path):
     np.testing.assert_array_equal(read_map(tmp_path / "map.png"), values)
 
 
-def test_packed_ids_are_the_three_bytes_of_the_colours(tmp_path):
+@pytest.mark.parametrize("with_extra", [True, False])
+def test_packed_ids_are_the_three_bytes_of_the_colours(with_extra, tmp_path, monkeypatch):
+    if not with_extra:
+        monkeypatch.setattr(maps, "pyspng", None)
     colours = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
     Image.fromarray(colours).save(tmp_path / "ids.png")
     expected = colours.astype(int) @ [1, 256, 65536]

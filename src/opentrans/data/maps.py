@@ -5,12 +5,16 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pyspng
 from jaxtyping import UInt
 from PIL import Image, UnidentifiedImageError
 
 from opentrans.errors import UserError
 from opentrans.palette import get_palette
+
+try:
+    import pyspng
+except ImportError:  # the extra `fast` is not installed: the same, in twice the time
+    pyspng = None
 
 Z_RLE = 3  # zlib's strategy for runs of equal bytes, which is what label maps are
 DAMAGED = "download or unpack this file again"
@@ -42,11 +46,20 @@ def read_packed_ids(path: Path) -> UInt[np.ndarray, "h w"]:
         content = path.read_bytes()
         if content[24:26] != RGB_HEADER and content[:4] == b"\x89PNG":
             raise UserError(path, "is not an RGB picture", "download this file again")
-        return np.ascontiguousarray(pyspng.load(content, format="RGBA")).view("<u4")[..., 0]
+        return np.ascontiguousarray(_decode(content)).view("<u4")[..., 0]
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, SyntaxError, RuntimeError, ValueError) as error:
         raise UserError(path, f"unreadable image ({error})", DAMAGED) from None
+
+
+def _decode(content: bytes) -> UInt[np.ndarray, "h w 4"]:
+    """A PNG as RGB and 255."""
+    if pyspng is not None:
+        decoded: np.ndarray = pyspng.load(content, format="RGBA")
+        return decoded
+    with Image.open(BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGBA"))
 
 
 def get_size(content: bytes, path: Path) -> tuple[int, int]:
