@@ -6,7 +6,7 @@ import pytest
 from opentrans.cli import main
 from opentrans.errors import UserError
 from opentrans.files import write_json
-from opentrans.reporting.readme import find_drift, find_shown, render_page, take_record, update_pages
+from opentrans.reporting.readme import find_drift, find_shown, get_pages, render_page, take_record, update_pages
 
 ROOT = Path(__file__).parents[2]
 PAGE = """# Title
@@ -136,7 +136,7 @@ def test_the_verb_fails_with_one_line_where_something_drifted(project, capsys):
 
 
 def test_the_repositorys_readme_shows_what_its_record_holds():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = get_pages(ROOT)
     blocks, images = find_shown(pages)
     assert {"table1", "run"} <= set(blocks)
     assert {"table1_mean", "figure1"} <= set(images)

@@ -11,7 +11,9 @@ HELP = "put the tables and figures of a run into README and docs, or check that 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--results", type=Path, help="result folder, such as results/mini; without: only the record")
-    parser.add_argument("--pages", type=Path, nargs="+", help="pages with blocks (default: README.md and docs/*.md)")
+    parser.add_argument(
+        "--pages", type=Path, nargs="+", help="pages with blocks (default: README.md, docs/findings.md)"
+    )
     parser.add_argument("--record", type=Path, default=Path("docs/results"), help="what the pages show (%(default)s)")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), help="their pictures (%(default)s)")
     parser.add_argument("--check", action="store_true", help="change nothing; fail where anything has drifted")
@@ -19,12 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Renew the record from results and the pages from the record, or compare all of them."""
-    from opentrans.reporting.readme import RENEW, find_drift, take_record, update_pages
+    from opentrans.reporting.readme import RENEW, find_drift, get_pages, take_record, update_pages
 
-    pages = args.pages or [Path("README.md"), *sorted(Path("docs").glob("*.md"))]
+    pages = args.pages or get_pages(Path())
     missing = [page for page in pages if not page.exists()]
-    if missing:
-        raise UserError(missing[0], "no such page", "run this in the repository, or name pages with --pages")
+    if missing or not pages:
+        raise UserError(
+            (missing or ["README.md"])[0], "no such page", "run this in the repository, or name pages with --pages"
+        )
     if args.check:
         drift = find_drift(pages, args.record, args.images, args.results)
         if drift:

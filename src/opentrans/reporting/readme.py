@@ -23,6 +23,8 @@ IMAGE = re.compile(r"\]\([^)\s]*images/(?P<name>\w+)\.svg\)")
 RECORD = "record.json"
 RENEW = "`make readme` renews it from a run; `opentrans update-readme` alone from docs/results"
 COST = "run"
+# Other pages have blocks with sources of their own.
+PAGES = ("README.md", "docs/findings.md")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Record:
             return cls(**content)
         except TypeError as error:
             raise UserError(folder / RECORD, f"does not hold the fields of a record ({error})", RENEW) from None
+
+
+def get_pages(root: Path) -> list[Path]:
+    """The pages that show results: the README, and the findings where they are written."""
+    return [root / name for name in PAGES if (root / name).exists()]
 
 
 def find_shown(pages: Iterable[Path]) -> tuple[list[str], list[str]]:
