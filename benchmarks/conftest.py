@@ -75,13 +75,13 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         peers: Sequence[Side],
         setting: Mapping[str, Any],
         same: Callable[[Any, Any], Mapping[str, float]] | None = None,
-        also: Sequence[Side] = (),
         goal: Mapping[str, float] | None = None,
         curve: tuple[str, float] | None = None,
         memory: bool = False,
         threads: int = 2,
         inference: bool = True,
         facts: Mapping[str, Any] | None = None,
+        also: Sequence[Side] = (),
     ) -> dict[str, Any]:
         sides = [ours, *peers, *also]
         torch.set_num_threads(threads)

@@ -23,22 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read all vocabularies first, then embed and write each with each kind of prompts."""
+    """Read all vocabularies first, then embed and write each with each kind of prompts (from the cache if known)."""
     from itertools import product
 
     import torch
 
-    from opentrans.clip.teacher import Teacher
-    from opentrans.clip.text import PromptCache, embed_vocabulary
+    from opentrans.clip.text_cache import TextEmbedder
     from opentrans.data.prepared import Vocabulary
-    from opentrans.tensors import select_device
 
     vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
     torch.set_num_threads(args.config.threads.teacher)
-    teacher = PromptCache(Teacher.load(args.teacher).to(select_device(args.config.device)))
+    embedder = TextEmbedder(args.teacher, args.config.device)
     templates = {"plain": None, "ensemble": args.config.teacher.templates}
     for prompts, (name, vocabulary) in product(args.prompts, vocabularies.items()):
-        embedded = embed_vocabulary(teacher, vocabulary, templates[prompts])
+        embedded = embedder.embed(vocabulary, templates[prompts])
         embedded.save(args.output / prompts / f"{name}.safetensors")
 
 
