@@ -113,15 +113,15 @@ def bench_pixels(versus: Callable[..., Any], threads: int) -> None:
 
 @pytest.mark.parametrize("classes", [20, 80, 320, 847, 2000, 5000])
 def bench_vocabulary(versus: Callable[..., Any], classes: int) -> None:
-    """Time and memory against the size of the vocabulary, at a quarter of the pixels."""
+    """Time and memory against the size of the vocabulary, at 200 x 304."""
     versus(
         f"masks of {classes} classes", "Vocabulary size", masks, mask_tiles, [mask_customary],
-        {"height": 400, "width": 608, "classes": classes}, agreement, curve=("classes", classes), memory=True,
+        {"height": 200, "width": 304, "classes": classes}, agreement, curve=("classes", classes), memory=True,
         threads=1,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("height", [128, 256, 512, 800])
+@pytest.mark.parametrize("height", [64, 128, 256, 512])
 def bench_size(versus: Callable[..., Any], height: int) -> None:
     """Time and memory against the size of the image, 150 classes."""
     width = height * 3 // 2

@@ -8,7 +8,7 @@ from typing import Any
 
 PACKAGES = (
     "torch", "torchvision", "numpy", "scipy", "pillow", "transformers", "torchmetrics", "pycocotools",
-    "onnxruntime", "openvino",
+    "onnxruntime", "openvino", "onnx",
 )  # fmt: skip
 VECTOR_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile")
 
