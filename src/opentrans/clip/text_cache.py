@@ -1,33 +1,30 @@
 """Text embeddings made once: kept by the hash of everything that they depend on, for all jobs of a user."""
 
 import hashlib
+import inspect
 import json
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from opentrans.clip.text import TextEmbeddings, embed_vocabulary
+from opentrans.clip.text import PromptCache, TextEmbeddings, embed_vocabulary
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.files import get_cache_folder, sha256
 from opentrans.tensors import select_device
 
-if TYPE_CHECKING:
-    from opentrans.clip.teacher import Teacher
-
-FORMAT = 1  # count up when `embed_vocabulary` computes something else
 logger = logging.getLogger(__name__)
 
 
 class TextEmbedder:
     """Embeds vocabularies with a teacher that is loaded only if one of them is new.
 
-    The key of an entry hashes the teacher's file, the class names in order, the templates, and what rounding depends
-    on (torch, kind of device, threads). Entries are written under a temporary name and renamed, so jobs may share
-    the folder; a damaged entry is made again, and a folder that cannot be written to costs a warning.
+    The key of an entry hashes the teacher's file, the class names in order, the templates, how they are embedded, and
+    what rounding depends on (torch, kind of device, threads). Entries are written under a temporary name and renamed,
+    so jobs may share the folder; a damaged entry is made again, and a folder that cannot be written to costs a
+    warning.
     """
 
     def __init__(self, teacher: Path, device: str = "cpu", folder: Path | None = None) -> None:
@@ -36,10 +33,10 @@ class TextEmbedder:
         self.folder = folder or get_cache_folder("text")
 
     @cached_property
-    def _teacher(self) -> "Teacher":
+    def _teacher(self) -> PromptCache:
         from opentrans.clip.teacher import Teacher
 
-        return Teacher.load(self.path).to(self._device)
+        return PromptCache(Teacher.load(self.path).to(self._device))
 
     @cached_property
     def _device(self) -> torch.device:
@@ -69,7 +66,7 @@ class TextEmbedder:
     def get_key(self, vocabulary: Vocabulary, templates: list[str] | None) -> str:
         """The hash that an entry is found by."""
         content = {
-            "format": FORMAT,
+            "code": inspect.getsource(embed_vocabulary),
             "teacher": self._teacher_digest,
             "names": vocabulary.names,
             "templates": templates,
