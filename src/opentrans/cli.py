@@ -18,6 +18,8 @@ import opentrans.commands
 from opentrans import __version__
 from opentrans.config import load_config
 from opentrans.errors import UserError
+from opentrans.failures import explain
+from opentrans.signals import INTERRUPTED_STATUS, Interrupted, catch_signals
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 USER_ERROR_STATUS = 2
@@ -49,17 +51,34 @@ def build_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a `UserError` becomes one line on standard error and exit status 2."""
+    """Run one verb; a `UserError` becomes one line on standard error and exit status 2, a signal 75."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     wanted = [verb for verb in get_verbs() if words[:1] == [verb]]
     args = build_parser(wanted or get_verbs()).parse_args(words)
     try:
-        verb = import_verb(args.verb)
-        args.config = load_config(args.config) if getattr(verb, "NEEDS_CONFIG", True) else None
-        verb.run(args)
+        with catch_signals():
+            run(args)
+    except Interrupted as end:
+        print(f"opentrans {args.verb}: {end}", file=sys.stderr)
+        return INTERRUPTED_STATUS
     except UserError as error:
         print(f"opentrans {args.verb}: {error}", file=sys.stderr)
         return USER_ERROR_STATUS
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read the configuration and run the verb; what the machine does to it is a `UserError` too."""
+    try:
+        verb = import_verb(args.verb)
+        args.config = load_config(args.config) if getattr(verb, "NEEDS_CONFIG", True) else None
+        verb.run(args)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        known = explain(error)
+        if known is None:
+            raise
+        raise known from error

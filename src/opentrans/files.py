@@ -1,33 +1,95 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
 import csv
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from opentrans.errors import UserError
+from opentrans.failures import explain
+
+TEMPORARY = ".part"
+HASH_SUFFIX = ".sha256"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success flush it to disk and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """Yield a temporary name beside `path`; on success flush it to disk and rename it to `path`.
+
+    Temporary files that a killed process left for the same `path` are removed first.
+
+    Raises:
+        UserError: the disk is full, the folder is read-only, ... (`path` is then what it was before).
+    """
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_orphans(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+        temporary = Path(name)
+        try:
+            _try_lock(handle)  # while we live, nobody takes the file for an orphan
+            yield temporary
+            temporary.chmod(0o644)
+            _fsync(temporary)
+            temporary.replace(path)
+            _fsync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+    except OSError as error:
+        known = explain(error)
+        if known is None:
+            raise
+        raise UserError(path, known.problem, known.remedy) from None
+
+
+def _remove_orphans(path: Path) -> None:
+    """Remove temporary files of `path` whose writer is dead: the lock that it held is free."""
+    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+        with suppress(OSError):
+            handle = os.open(orphan, os.O_RDWR)
+            try:
+                if _try_lock(handle):
+                    orphan.unlink()
+            finally:
+                os.close(handle)
+
+
+def _try_lock(handle: int) -> bool:
+    """Take the exclusive lock of an open file; False if another process has it or the file system knows none."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def hold_lock(path: Path, what: str) -> Iterator[None]:
+    """Hold an exclusive lock on the file `path` (made if needed); the kernel frees it when the process dies.
+
+    Raises:
+        UserError: another process holds it; `what` says what that process is doing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(path, f"another process is {what}", "wait for it or end it") from None
+        except OSError:  # a file system without locks: go on without
+            pass
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def _fsync(path: Path) -> None:
@@ -104,6 +166,29 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_hashed(path: Path, content: bytes) -> None:
+    """Write `content` atomically, and before it its SHA-256 into ``{path}.sha256`` (the form of ``sha256sum``)."""
+    write_text(hash_path(path), f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+    write_bytes(path, content)
+
+
+def hash_path(path: Path) -> Path:
+    """Where the SHA-256 of `path` is kept."""
+    return path.with_name(path.name + HASH_SUFFIX)
+
+
+def check_hash(path: Path, remedy: str, required: bool = False) -> None:
+    """Compare `path` with the SHA-256 beside it; a difference (or, if `required`, no hash) is a `UserError`."""
+    try:
+        expected = hash_path(path).read_text(encoding="utf-8", errors="replace").split()[:1]
+    except FileNotFoundError:
+        if required:
+            raise UserError(path, f"has no {HASH_SUFFIX} file beside it", remedy) from None
+        return
+    if path.is_file() and [sha256(path)] != expected:
+        raise UserError(path, f"damaged: it is not what {HASH_SUFFIX} beside it says", remedy)
 
 
 def require_folder(path: Path, remedy: str) -> Path:

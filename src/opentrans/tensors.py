@@ -11,18 +11,21 @@ from safetensors.torch import save
 from torch import Tensor
 
 from opentrans.errors import UserError
-from opentrans.files import write_bytes
+from opentrans.files import write_bytes, write_hashed
 
 METADATA = "opentrans"
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors and string metadata; equal content gives equal bytes.
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, hashed: bool = False
+) -> None:
+    """Write named tensors and string metadata, if `hashed` with the SHA-256 beside; equal content gives equal bytes.
 
     The metadata is one JSON entry: safetensors itself writes several entries in arbitrary order.
     """
     content = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    write_bytes(path, save(content, {METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}))
+    write = write_hashed if hashed else write_bytes
+    write(path, save(content, {METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}))
 
 
 def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:

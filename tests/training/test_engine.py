@@ -9,10 +9,11 @@ from opentrans.training.checkpoint import load_checkpoint
 from opentrans.training.devices import split_batch
 from opentrans.training.engine import recalibrate_batchnorm, train, write_log
 from opentrans.training.schedule import get_lr
+from opentrans.training.unfinished import Unfinished
 
 
 def finish(run, tmp_path, name, until=6):
-    train(run, until, tmp_path / f"{name}.unfinished")
+    train(run, until, Unfinished(tmp_path / f"{name}.unfinished"))
     run.save(tmp_path / name)
     return tmp_path / name
 
@@ -25,7 +26,7 @@ def test_the_schedule_steps_at_its_milestones():
 
 def test_training_lowers_the_loss(make_run, tmp_path):
     run = make_run(optimizer=OptimizerConfig(name="adamw", lr=0.02))
-    train(run, 40, tmp_path / "checkpoint")
+    train(run, 40, Unfinished(tmp_path / "unfinished"))
     losses = [row["loss"] for row in run.log]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
@@ -33,11 +34,12 @@ def test_training_lowers_the_loss(make_run, tmp_path):
 def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run, tmp_path):
     whole = finish(make_run(), tmp_path, "whole")
     first = make_run()
-    train(first, 4, tmp_path / "unfinished")  # as if killed after iteration 3: the file holds iteration 2
-    assert load_checkpoint(tmp_path / "unfinished").iteration == 2
+    unfinished = Unfinished(tmp_path / "unfinished")
+    train(first, 4, unfinished)  # as if killed after iteration 3: the file holds iteration 2
+    assert load_checkpoint(unfinished.find()).iteration == 2
     second = make_run(seed=0)
     torch.rand(7)  # the random state comes from the checkpoint, not from here
-    second.resume(tmp_path / "unfinished")
+    second.resume(unfinished.find())
     assert sha256(finish(second, tmp_path, "resumed")) == sha256(whole)
 
 
@@ -45,7 +47,7 @@ def test_weights_outside_the_mask_are_zero_after_every_step(make_run, tmp_path):
     run = make_run()
     outside = {name: weight == 0 for name, weight in get_prunable(run.target.backbone).items()}
     for until in range(1, 7):
-        train(run, until, tmp_path / "checkpoint")
+        train(run, until, Unfinished(tmp_path / "unfinished"))
         for name, weight in get_prunable(run.target.backbone).items():
             assert torch.equal(weight == 0, outside[name])
 
@@ -56,7 +58,7 @@ def test_micro_batches_give_the_gradient_of_the_global_batch(make_run, tmp_path)
         run.target.loss = lambda batch, run=run: {
             "mean": (run.target.head(run.target.backbone(batch.images)["res2"]) - 1).square().mean() * batch.share
         }
-        train(run, 2, tmp_path / "checkpoint")
+        train(run, 2, Unfinished(tmp_path / "unfinished"))
     for one, other in zip(whole.target.parameters(), parts.target.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
@@ -81,18 +83,18 @@ def test_more_processes_than_groups_are_refused():
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(make_run, tmp_path):
     run = make_run()
-    train(run, 3, tmp_path / "checkpoint")
-    kept = sha256(tmp_path / "checkpoint")
+    train(run, 3, Unfinished(tmp_path / "unfinished"))
+    kept = [sha256(path) for path in Unfinished(tmp_path / "unfinished").list()]
     run.target.loss = lambda batch: {"bad": run.target.head.weight.sum() * float("nan")}
     with pytest.raises(UserError, match="iteration 3: the loss is nan"):
-        train(run, 6, tmp_path / "checkpoint")
-    assert sha256(tmp_path / "checkpoint") == kept
+        train(run, 6, Unfinished(tmp_path / "unfinished"))
+    assert [sha256(path) for path in Unfinished(tmp_path / "unfinished").list()] == kept
 
 
 def test_a_truncated_checkpoint_is_refused_in_one_line(make_run, tmp_path):
     path = finish(make_run(), tmp_path, "checkpoint", until=1)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="checkpoint: damaged or not safetensors"):
+    with pytest.raises(UserError, match="checkpoint: damaged: it is not what"):
         make_run().resume(path)
 
 

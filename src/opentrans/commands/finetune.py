@@ -2,6 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentrans.training.engine import Run
+    from opentrans.training.unfinished import Unfinished
 
 HELP = "train a target with a subnetwork (the warm-up, or on to the end with a freeze plan)"
 
@@ -26,24 +31,36 @@ def run(args: argparse.Namespace) -> None:
     """Train, resuming from an interrupted attempt where there is one."""
     import torch
 
-    from opentrans.experiments import get_named
     from opentrans.training.devices import stop_processes
-    from opentrans.training.engine import recalibrate_batchnorm, train, write_log
     from opentrans.training.setup import build_run
+    from opentrans.training.unfinished import Unfinished
 
     torch.set_num_threads(args.config.threads.run)
-    settings = get_named(args.config.targets, args.target, "--target").transfer
+    unfinished = Unfinished.beside(args.output)
     current = build_run(args)
-    unfinished = args.output.with_name("unfinished.safetensors")
-    if unfinished.exists():
-        current.resume(unfinished)
-    elif args.start:
-        current.resume(args.start)
-    elif settings.recalibrate_batchnorm and not current.target.trains_backbone:
-        recalibrate_batchnorm(current, settings.recalibrate_batchnorm)
+    with unfinished.hold(current.rank):
+        _continue(current, unfinished.find() or args.start)
+        _finish(current, args, unfinished)
+    stop_processes()
+
+
+def _continue(current: "Run", checkpoint: Path | None) -> None:
+    """Go on from a checkpoint, or start."""
+    from opentrans.training.engine import recalibrate_batchnorm
+
+    if checkpoint:
+        current.resume(checkpoint)
+    elif current.settings.recalibrate_batchnorm and not current.target.trains_backbone:
+        recalibrate_batchnorm(current, current.settings.recalibrate_batchnorm)
+
+
+def _finish(current: "Run", args: argparse.Namespace, unfinished: "Unfinished") -> None:
+    """Train to the end of the phase and write the results; only then the way back there is dropped."""
+    from opentrans.training.engine import train, write_log
+
+    settings = current.settings
     train(current, settings.warmup_iterations if args.phase == "warm-up" else settings.iterations, unfinished)
     current.save(args.output)
     if current.rank == 0:
         write_log(args.log, current.log)
-        unfinished.unlink(missing_ok=True)
-    stop_processes()
+        unfinished.remove()

@@ -1,6 +1,7 @@
-"""Checkpoints complete enough to resume exactly: model, optimiser, iteration, random state. No pickle."""
+"""Checkpoints complete enough to resume exactly: model, optimiser, iteration, random states. No pickle."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,43 +10,69 @@ import torch
 from torch import Tensor, nn
 
 from opentrans.errors import UserError
+from opentrans.files import check_hash
 from opentrans.tensors import load_tensors, save_tensors
+from opentrans.training.randomness import get_random_state, set_random_state
 
-MODEL, OPTIMIZER, RANDOM = "model.", "optimizer.", "random.torch"
+MODEL, OPTIMIZER, RANDOM, EXTRA = "model.", "optimizer.", "random.", "extra."
 REMEDY = "delete it and run the training again"
 
 
 @dataclass
 class Checkpoint:
-    """A run between two iterations: `iteration` steps are done; `identity` says which run it is."""
+    """A run between two iterations: `iteration` steps are done; `identity` says which run it is.
+
+    `random_states` are the generators' (see `randomness`); `extra` are other tensors of the run, such as masks.
+    """
 
     iteration: int
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
-    random_state: Tensor
+    random_states: tuple[dict[str, Tensor], str]
     identity: dict[str, str]
+    extra: dict[str, Tensor]
 
 
 def save_checkpoint(
-    path: Path, iteration: int, model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, str]
+    path: Path,
+    iteration: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: dict[str, str],
+    extra: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the whole state atomically."""
+    """Write the whole state atomically, and its SHA-256 beside it.
+
+    Raises:
+        UserError: a weight is not finite, or the file cannot be written; what was there before is kept.
+    """
     tensors = {MODEL + name: value for name, value in model.state_dict().items()}
+    _check_finite(path, tensors)
     tensors |= {OPTIMIZER + name: value for name, value in _flatten(model, optimizer).items()}
-    tensors[RANDOM] = torch.get_rng_state()
-    save_tensors(path, tensors, {"iteration": str(iteration), "identity": json.dumps(identity, sort_keys=True)})
+    tensors |= {EXTRA + name: value for name, value in (extra or {}).items()}
+    states, others = get_random_state()
+    metadata = {"iteration": str(iteration), "identity": json.dumps(identity, sort_keys=True), "random": others}
+    save_tensors(path, tensors | states, metadata, hashed=True)
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A state that is lost must not replace one that is not."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UserError(path, f"not saved: {name} is not finite", "lower the learning rate or clip gradients")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; a damaged one is a `UserError`."""
+    """Read a checkpoint; a damaged one, or one that is not what the hash beside it says, is a `UserError`."""
+    check_hash(path, REMEDY)
     tensors, metadata = load_tensors(path, REMEDY)
     try:
-        iteration, identity = int(metadata["iteration"]), json.loads(metadata["identity"])
-        random_state = tensors.pop(RANDOM)
+        iteration, identity, others = int(metadata["iteration"]), json.loads(metadata["identity"]), metadata["random"]
     except (KeyError, ValueError) as error:
         raise UserError(path, f"not a checkpoint of opentrans (no {error})", REMEDY) from None
-    parts = {prefix: _part(tensors, prefix) for prefix in (MODEL, OPTIMIZER)}
-    return Checkpoint(iteration, parts[MODEL], parts[OPTIMIZER], random_state, identity)
+    model, optimizer, extra = (_part(tensors, prefix) for prefix in (MODEL, OPTIMIZER, EXTRA))
+    states = {name: value for name, value in tensors.items() if name.startswith(RANDOM)}
+    return Checkpoint(iteration, model, optimizer, (states, others), identity, extra)
 
 
 def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
@@ -58,7 +85,7 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Put everything back: weights, optimiser moments, random state."""
+    """Put everything back: weights, optimiser moments, random states."""
     load_model(model, checkpoint, path)
     names = _names(model)
     for group in optimizer.param_groups:
@@ -66,7 +93,10 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
             state = _part(checkpoint.optimizer, names[id(parameter)] + "|")
             if state:
                 optimizer.state[parameter] = {key: _place(key, value, parameter) for key, value in state.items()}
-    torch.set_rng_state(checkpoint.random_state)
+    try:
+        set_random_state(*checkpoint.random_states)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(path, f"its random states are unusable ({error})", REMEDY) from None
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

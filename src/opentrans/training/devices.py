@@ -118,3 +118,8 @@ class RunningStatistics:
             value.copy_(mean)
         for counter in self.counters:
             counter -= own_groups - 1
+
+
+def agree(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds in any process: all of them must stop at the same iteration."""
+    return bool(sum_over_processes(torch.tensor(int(flag), device=device)))

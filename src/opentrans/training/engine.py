@@ -14,10 +14,14 @@ from opentrans.errors import UserError
 from opentrans.files import write_csv
 from opentrans.models.protocol import Target
 from opentrans.pruning.subnetwork import MaskKeeper
+from opentrans.signals import defer_signals
 from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData, collate
+from opentrans.training.devices import agree
+from opentrans.training.refusal import NotFinite, refuse_batch
 from opentrans.training.schedule import build_optimizer, get_lr
 from opentrans.training.steps import Stepper
+from opentrans.training.unfinished import Unfinished
 
 LogRow = Mapping[str, object]
 
@@ -53,6 +57,11 @@ class Run:
             identity = self.identity | {"log": json.dumps(self.log), "scaler": scaler}
             save_checkpoint(path, self.iteration, self.target, self.optimizer, identity)
 
+    def save_unfinished(self, unfinished: Unfinished) -> None:
+        """Write a checkpoint to go on from, and drop the one before the last."""
+        if self.rank == 0:
+            unfinished.save(self.iteration, self.save)
+
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of this run, or of the warm-up that it shares."""
         checkpoint = load_checkpoint(path)
@@ -65,23 +74,31 @@ class Run:
         self.stepper.load_scaler(json.loads(checkpoint.identity["scaler"]))
 
 
-def train(run: Run, until: int, checkpoint: Path) -> None:
-    """Train `run` up to iteration `until`, writing `checkpoint` every `checkpoint_every` iterations.
+def train(run: Run, until: int, unfinished: Unfinished) -> None:
+    """Train `run` up to iteration `until`, saving into `unfinished` every `checkpoint_every` iterations.
 
     Raises:
-        UserError: the loss is not finite (the last checkpoint is kept).
+        UserError: the loss is not finite (the batch's images are named in a file, the last checkpoints are kept).
+        Interrupted: a signal came in; the state after the iteration is saved.
     """
     run.target.train()
     steps = range(run.iteration, until)
     examples = run.stepper.load(steps, run.workers)
-    for iteration in tqdm(steps, desc="train", file=sys.stderr, mininterval=5, disable=run.rank > 0):
-        terms = run.stepper.step(iteration, next(examples), run.target.loss, run.optimizer, run.keeper)
-        run.iteration = iteration + 1
-        if run.iteration % run.settings.log_every == 0 or run.iteration == until:
-            lr = get_lr(run.settings.optimizer, iteration)
-            run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
-        if run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until:
-            run.save(checkpoint)
+    with defer_signals() as stop:
+        for iteration in tqdm(steps, desc="train", file=sys.stderr, mininterval=5, disable=run.rank > 0):
+            try:
+                terms = run.stepper.step(iteration, next(examples), run.target.loss, run.optimizer, run.keeper)
+            except NotFinite as error:
+                raise refuse_batch(run.data, iteration, run.settings.batch_size, error, unfinished) from None
+            run.iteration = iteration + 1
+            if run.iteration % run.settings.log_every == 0 or run.iteration == until:
+                lr = get_lr(run.settings.optimizer, iteration)
+                run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
+            stopped = agree(stop.signal is not None, run.device)
+            if stopped or (run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until):
+                run.save_unfinished(unfinished)
+            if stopped:
+                stop.interrupt(f"iteration {run.iteration} is saved in {unfinished.folder}")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from opentrans.signals import leave_to_parent
 from opentrans.training.data import Example, TrainingData
 from opentrans.training.devices import Group
 
@@ -61,5 +62,5 @@ def _unchanged(step: Step) -> Step:
 
 def _start_worker(_: int) -> None:
     """A worker ends with its training: how a signal is answered is the training process's decision."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, leave_to_parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
 from opentrans.tensors import select_device
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
+from opentrans.training.randomness import seed_generators
 
 
 def seed_everything(seed: int) -> None:
-    """Seed torch's generator, which draws initial weights, dropout and sampled points."""
-    torch.manual_seed(seed)
+    """Seed torch's generator, which draws initial weights, dropout and sampled points, and those that libraries use."""
+    seed_generators(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
@@ -55,10 +57,20 @@ def build_training_data(
 
 def get_identity(args: argparse.Namespace, settings: TargetConfig) -> dict[str, str]:
     """What must agree between a checkpoint and the run that continues it."""
+    config: Config = args.config
+    chosen = {
+        "target": settings.model_dump(mode="json"),
+        "regions": (config.data.regions, config.data.min_region_pixels),
+        "device": config.device,
+        "threads": config.threads.run,
+    }
+    files = {"teacher": args.teacher, "training text": args.train_text, "regions": args.regions}
+    files |= {"training set": args.dataset / "index.csv", "vocabulary": args.dataset / "vocabulary.json"}
     return {
         "target": args.target,
         "seed": str(args.seed),
-        "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest(),
+        "settings": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
+        **{name: sha256(path) for name, path in files.items()},
         "subnetwork": sha256(args.subnetwork),
         "plan": sha256(args.plan) if args.plan else "",
         "numpy": np.__version__,

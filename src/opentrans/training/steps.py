@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from opentrans.config import SubnetworkRecipe, TransferConfig
-from opentrans.errors import UserError
 from opentrans.models.protocol import Batch
 from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.training.data import Example, TrainingData, collate
@@ -21,6 +20,7 @@ from opentrans.training.devices import (
     sum_over_processes,
 )
 from opentrans.training.loading import Step, load_steps
+from opentrans.training.refusal import NotFinite
 from opentrans.training.schedule import set_lr
 
 Loss = Callable[[Batch], dict[str, Tensor]]
@@ -69,15 +69,14 @@ class Stepper:
             keeper: holds the masks.
 
         Raises:
-            UserError: the loss is not finite; nothing was changed.
+            NotFinite: the loss is not finite; nothing was changed.
         """
         set_lr(optimizer, self.settings.optimizer, iteration)
         optimizer.zero_grad(set_to_none=True)
         terms = self._backward(iteration, examples, loss)
         total = sum(terms.values())
         if not math.isfinite(total):
-            remedy = "lower the learning rate or clip gradients"
-            raise UserError(f"iteration {iteration}", f"the loss is {total}", remedy)
+            raise NotFinite(terms)
         sum_gradients(self.parameters)
         self.scaler.unscale_(optimizer)
         keeper.mask_gradients()

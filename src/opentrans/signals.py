@@ -1,0 +1,78 @@
+"""SIGTERM and SIGINT (preemption, Ctrl-C): training finishes its iteration, saves, and exits with `INTERRUPTED_STATUS`.
+
+Outside a section that defers them, the signals raise `Interrupted` at once: nothing half-written has its final name.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: try again later
+CAUGHT = (signal.SIGTERM, signal.SIGINT)
+WORKER_GRACE = 10  # seconds that a worker process outlives a signal, while its parent saves
+
+
+class Interrupted(BaseException):
+    """A signal asked this process to end; like `KeyboardInterrupt`, no ``except Exception`` may swallow it."""
+
+
+def leave_to_parent(number: int, frame: FrameType | None) -> None:
+    """A worker process's answer when the whole group is signalled: serve on while the parent saves, then end."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WORKER_GRACE)
+
+
+class Stop:
+    """Whether a signal has come in; shared by the handler and the loops that look at it."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self.deferred = self.raised = False
+        self.owner = os.getpid()
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal, and raise unless a loop will look; a repeated signal must not disturb the cleaning up."""
+        if os.getpid() != self.owner:
+            leave_to_parent(number, frame)
+            return
+        self.signal = signal.Signals(number).name
+        if not (self.deferred or self.raised):
+            self.interrupt()
+
+    def interrupt(self, done: str = "nothing was lost that was saved") -> None:
+        """Raise `Interrupted`, telling what is `done`."""
+        self.raised = True
+        who = self.signal or "a signal to another process"
+        raise Interrupted(f"interrupted by {who}: {done}; the same command goes on from there")
+
+
+_stop = Stop()
+
+
+@contextmanager
+def catch_signals() -> Iterator[None]:
+    """Handle SIGTERM and SIGINT as described above until the block ends (in the main thread; elsewhere do nothing)."""
+    global _stop
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _stop = Stop()
+    before = {number: signal.signal(number, _stop.handle) for number in CAUGHT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def defer_signals() -> Iterator[Stop]:
+    """Within the block a signal is only noted; the block looks at ``stop.signal`` and calls ``stop.interrupt``."""
+    _stop.deferred = True
+    try:
+        yield _stop
+    finally:
+        _stop.deferred = False
