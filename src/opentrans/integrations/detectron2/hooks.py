@@ -130,7 +130,9 @@ def install_hooks(trainer: TrainerBase, *hooks: HookBase) -> None:
 
 def rewrap(model: DistributedDataParallel) -> DistributedDataParallel:
     """The same model in a new DDP, which expects gradients only of what is trained now. Call on all processes."""
-    buffers: dict[str, Any] = {} if model.broadcast_buffers else {"broadcast_buffers": False}  # newer torch deprecates saying True
+    buffers: dict[str, Any] = (
+        {} if model.broadcast_buffers else {"broadcast_buffers": False}
+    )  # newer torch deprecates saying True
     return DistributedDataParallel(
         model.module,
         device_ids=model.device_ids,

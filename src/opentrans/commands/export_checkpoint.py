@@ -1,0 +1,29 @@
+"""``export-checkpoint``: an FC-CLIP run as a checkpoint that the published code loads."""
+
+import argparse
+from pathlib import Path
+
+HELP = "write an FC-CLIP run as a checkpoint of the published FC-CLIP (detectron2)"
+NEEDS_CONFIG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--run", type=Path, required=True, help="the run's folder or checkpoint, inside its results")
+    parser.add_argument("--output", type=Path, required=True, help="detectron2 checkpoint (.pth)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the verb."""
+    from opentrans.clip.weights import load_artefact
+    from opentrans.errors import UserError
+    from opentrans.integrations.fcclip import export_state, write_detectron2
+    from opentrans.models.fcclip import FcClip
+    from opentrans.models.loading import load_run
+    from opentrans.runs import find_run
+
+    found = find_run(args.run)
+    target = load_run(found)
+    if not isinstance(target, FcClip):
+        raise UserError(args.run, f"is a run of {found.run.target}", "give a run of an fcclip target")
+    write_detectron2(args.output, export_state(target.state_dict(), load_artefact(found.teacher)[0]))

@@ -1,0 +1,43 @@
+"""``import-checkpoint``: a published FC-CLIP checkpoint as a run that ``evaluate`` and ``predict`` take."""
+
+import argparse
+from pathlib import Path
+
+HELP = "turn a checkpoint of the published FC-CLIP (detectron2) into a run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="detectron2 state dict (.pth or .safetensors)")
+    parser.add_argument("--target", default="fcclip", help="FC-CLIP's name in the configuration (default: %(default)s)")
+    parser.add_argument(
+        "--vocabulary", type=Path, required=True, help="vocabulary.json of the training set (prepared/coco/train)"
+    )
+    parser.add_argument("--subnetwork", default="dense", help="subnetwork's name of the run (default: %(default)s)")
+    parser.add_argument("--freeze", default="none", help="freeze recipe's name of the run (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default: %(default)s)")
+    parser.add_argument(
+        "--quick-gelu",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="CLIP's text encoder has QuickGELU, as OpenAI's (default) and unlike open_clip's own",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="results folder to write: teacher, text, run")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the verb."""
+    import torch
+
+    from opentrans.experiments import get_named
+    from opentrans.integrations.fcclip import read_detectron2
+    from opentrans.integrations.runs import write_run
+
+    torch.set_num_threads(args.config.threads.run)
+    settings = get_named(args.config.targets, args.target, "--target")
+    place = Path("runs") / args.target / args.subnetwork / args.freeze / f"seed{args.seed}"
+    theirs = read_detectron2(args.checkpoint)
+    checkpoint = write_run(
+        args.output, place, theirs, args.config, settings, args.vocabulary, args.quick_gelu, args.checkpoint
+    )
+    print(f"{checkpoint}: evaluate it with --run {checkpoint}, or predict with --run {checkpoint.parent}")
