@@ -17,6 +17,8 @@ Benchmark = Literal["coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Size = tuple[Count, Count]
+Estimator = Literal["weightwatcher", "released"]
+FittedWeights = Literal["before_mask", "masked"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -132,12 +134,17 @@ class SubnetworkRecipe(Section):
 
 
 class FreezeRecipe(Section):
-    """Which share of the backbone's layers is frozen: smallest alpha (`bottom`), largest (`top`), or random."""
+    """Which share of the backbone's layers is frozen: smallest alpha (`bottom`), largest (`top`), or random.
+
+    `weights`: of a pruned backbone alpha is computed with the values that pruned weights had when they were removed
+    (`before_mask`, Fig. 6), or with zeros in their place (`masked`).
+    """
 
     method: Literal["none", "alpha", "random"]
     order: Literal["bottom", "top"] = "bottom"
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
-    estimator: Literal["weightwatcher", "released"] = "weightwatcher"
+    estimator: Estimator = "weightwatcher"
+    weights: FittedWeights = "before_mask"
 
 
 class TransferConfig(Section):

@@ -11,7 +11,6 @@ import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,27 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from opentrans.freezing.alphas import LayerSpectrum
+
 MIN_EIGENVALUES = 8  # weightwatcher's default; the released code has no limit, but fits of fewer points mean nothing
 ZERO_EIGENVALUE = 1e-5
 HISTOGRAM_BINS = 100
-
-
-@dataclass(frozen=True)
-class LayerSpectrum:
-    """The fit of one layer; `alpha`, `xmin` and `fit_quality` are nan where none is possible and `note` says why.
-
-    `eigenvalues` is the size of the spectrum, `tail` how many of them are at least `xmin`, `fit_quality` the
-    Kolmogorov-Smirnov distance between tail and power law (small is good).
-    """
-
-    layer: str
-    shape: tuple[int, ...]
-    eigenvalues: int
-    alpha: float = math.nan
-    xmin: float = math.nan
-    fit_quality: float = math.nan
-    tail: int = 0
-    note: str = ""
 
 
 def estimate_alphas(

@@ -1,15 +1,20 @@
 import argparse
 import csv
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from opentrans.commands import find_subnetwork, plan_freeze
+from opentrans.commands import find_subnetwork, fit_alphas, plan_freeze
 from opentrans.config import parse_config
 from opentrans.errors import UserError
+from opentrans.freezing.alphas import read_alphas
 from opentrans.freezing.plan import FreezePlan
 from opentrans.models.backbone import get_convolutions
-from opentrans.pruning.subnetwork import Subnetwork
+from opentrans.pruning.subnetwork import REMOVED, Subnetwork
+from opentrans.spectra import estimate_alphas
+from opentrans.tensors import load_tensors, save_tensors
 
 
 @pytest.fixture
@@ -79,20 +84,88 @@ def test_find_subnetwork_writes_the_same_bytes_twice_and_a_matching_random_mask(
     assert found.metadata["method"] == "random"
 
 
-def test_plan_freeze_plans_every_convolution_of_a_subnetwork(config, inputs, tmp_path, backbone):
+@pytest.fixture
+def found(config, inputs, tmp_path):
+    """A pruned subnetwork's file."""
     files = outputs(tmp_path / "first")
     call(find_subnetwork, config, recipe="ours", **inputs, **files)
-    call(plan_freeze, config, recipe="alpha", seed=0, weights=files["output"], output=tmp_path / "plan.csv")
-    plan = FreezePlan.read(tmp_path / "plan.csv")
-    assert {row.layer: row.shape for row in plan.rows} == {
+    return files["output"]
+
+
+def fit(config, weights, folder, **options):
+    call(fit_alphas, config, weights=weights, estimator="released", output=folder / "alphas.csv", **options)
+    return {spectrum.layer: spectrum for spectrum in read_alphas(folder / "alphas.csv")}
+
+
+def test_plan_freeze_plans_every_convolution_of_a_subnetwork(config, found, tmp_path, backbone):
+    fitted = fit(config, found, tmp_path)
+    assert {layer: spectrum.shape for layer, spectrum in fitted.items()} == {
         name: tuple(weight.shape) for name, weight in get_convolutions(backbone).items()
     }
-    fitted = [row for row in plan.rows if row.alpha > 0]
-    assert len(plan.frozen) == len(fitted) // 2 > 0
+    call(plan_freeze, config, recipe="alpha", seed=0, alphas=tmp_path / "alphas.csv", output=tmp_path / "plan.csv")
+    plan = FreezePlan.read(tmp_path / "plan.csv")
+    assert {row.layer: row.shape for row in plan.rows} == {layer: s.shape for layer, s in fitted.items()}
+    assert len(plan.frozen) == sum(spectrum.alpha > 0 for spectrum in fitted.values()) // 2 > 0
+
+
+def test_alpha_is_fitted_to_the_weights_before_the_mask(config, found, tmp_path):
+    subnetwork = Subnetwork.load(found)
+    masked, before = fit(config, found, tmp_path), fit(config, found, tmp_path, **{"before-mask": found})
+    name = "layer4.0.conv2.weight"
+    whole = subnetwork.weights[name].clone()
+    whole[~subnetwork.masks[name]] = subnetwork.removed[name]
+    assert before[name] == estimate_alphas({name: whole}, "released")[0]
+    assert masked[name] == estimate_alphas({name: subnetwork.weights[name]}, "released")[0]
+    assert masked[name].alpha != pytest.approx(before[name].alpha, rel=1e-3)
+    assert masked["conv1.weight"] == before["conv1.weight"]  # never pruned
+
+
+def test_after_a_warm_up_kept_weights_come_from_the_checkpoint_and_removed_ones_from_the_subnetwork(
+    config, found, tmp_path
+):
+    subnetwork, name = Subnetwork.load(found), "layer4.0.conv2.weight"
+    trained = {f"model.backbone.{key}": 2 * value for key, value in subnetwork.weights.items()}
+    save_tensors(tmp_path / "checkpoint.safetensors", trained)
+    options = {"prefix": "model.backbone.", "before-mask": found}
+    fitted = fit(config, tmp_path / "checkpoint.safetensors", tmp_path, **options)
+    whole = 2 * subnetwork.weights[name]
+    whole[~subnetwork.masks[name]] = subnetwork.removed[name]
+    assert fitted[name] == estimate_alphas({name: whole}, "released")[0]
+
+
+def test_a_subnetwork_without_its_removed_weights_is_refused_with_the_way_out(config, found, tmp_path):
+    tensors, metadata = load_tensors(found, "")
+    kept = {name: value for name, value in tensors.items() if not name.startswith(REMOVED)}
+    save_tensors(tmp_path / "old.safetensors", kept, metadata)
+    with pytest.raises(UserError, match=r"does not hold the weights that were removed.*masked"):
+        fit(config, tmp_path / "old.safetensors", tmp_path, **{"before-mask": tmp_path / "old.safetensors"})
+
+
+@pytest.mark.parametrize(("old", "new", "field"), [("4x3x3x3", "4x3", "weights"), (",108,", ",many,", "weights")])
+def test_a_damaged_table_of_fits_names_row_and_field(config, found, tmp_path, old, new, field):
+    fit(config, found, tmp_path)
+    path = tmp_path / "alphas.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=rf"alphas\.csv: row 2: {field}"):
+        call(plan_freeze, config, recipe="alpha", seed=0, alphas=path, output=tmp_path / "plan.csv")
+
+
+def test_planning_needs_neither_torch_nor_weightwatcher(config, found, tmp_path):
+    fit(config, found, tmp_path)
+    (tmp_path / "config.yaml").write_text(config.model_dump_json())
+    words = ["plan-freeze", "--config", "config.yaml", "--recipe", "alpha", "--seed", "0", "--alphas", "alphas.csv"]
+    code = (
+        "import sys; from opentrans.cli import main; status = main(sys.argv[1:]);"
+        "print(status, sorted({'torch', 'weightwatcher', 'pandas', 'safetensors'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *words, "--output", "plan.csv"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "0 []", result.stderr
+    assert FreezePlan.read(tmp_path / "plan.csv").frozen
 
 
 def test_an_unknown_recipe_is_refused_by_name(config, inputs, tmp_path):
     with pytest.raises(UserError, match="take one of ours, matched"):
         call(find_subnetwork, config, recipe="other", **inputs, **outputs(tmp_path / "first"))
-    with pytest.raises(UserError, match="take one of alpha"):
-        call(plan_freeze, config, recipe="other", seed=0, weights="x", output=tmp_path / "plan.csv")
+    with pytest.raises(UserError, match="is none of alpha"):
+        call(plan_freeze, config, recipe="other", seed=0, alphas="x", output=tmp_path / "plan.csv")

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import math
 
@@ -66,6 +67,30 @@ def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
         for name, (mask, zeros) in after.items():
             assert bool(zeros[~mask].all())
             assert not bool((mask & ~before[name][0]).any())
+
+
+@pytest.mark.parametrize("rewind", ["none", "initial"])
+def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, text, data, monkeypatch, rewind):
+    expected, prune = {}, Search.prune
+
+    def spy(search, kept):
+        before, masks = copy.deepcopy(get_prunable(search.student.backbone)), search.masks
+        prune(search, kept)
+        for name, weight in before.items():
+            gone = masks[name] & ~search.masks[name]
+            expected.setdefault(name, torch.zeros_like(weight))[gone] = weight.detach()[gone]
+
+    monkeypatch.setattr(Search, "prune", spy)
+    found, _ = find_subnetwork(recipe(rewind=rewind), teacher, text, data, 3)
+    assert any(len(values) for values in found.removed.values())
+    for name, mask in found.masks.items():
+        assert torch.equal(found.removed.get(name, torch.zeros(0)), expected[name][~mask])
+
+
+def test_a_random_mask_removes_the_teachers_weights(recipe, teacher, text, data, backbone):
+    found, _ = find_subnetwork(recipe(method="random"), teacher, text, data, 3)
+    for name, values in found.removed.items():
+        assert torch.equal(values, backbone.state_dict()[name][~found.masks[name]])
 
 
 def test_rewinding_puts_the_survivors_back_to_the_start(recipe, teacher, text, data, backbone):

@@ -5,7 +5,7 @@ from opentrans.clip.teacher import Teacher
 from opentrans.errors import UserError
 from opentrans.models.backbone import STEM_FIRST, ClipBackbone, get_prunable
 from opentrans.pruning.magnitude import random_masks
-from opentrans.pruning.subnetwork import MASK, MaskKeeper, Subnetwork, count_kept, dense_masks
+from opentrans.pruning.subnetwork import MASK, REMOVED, MaskKeeper, Subnetwork, count_kept, dense_masks
 from opentrans.tensors import load_tensors, save_tensors
 
 
@@ -174,3 +174,21 @@ def test_a_keeper_refuses_masks_that_do_not_fit(backbone):
     masks.pop("conv2.weight")
     with pytest.raises(UserError, match=r"conv2\.weight: mask is missing"):
         MaskKeeper(backbone, masks)
+
+
+def test_removed_weights_are_kept_beside_the_masks_and_survive_the_round_trip(backbone, subnetwork, tmp_path):
+    for name, weight in get_prunable(backbone).items():
+        assert torch.equal(subnetwork.removed[name], weight.detach()[~subnetwork.masks[name]])
+    subnetwork.save(tmp_path / "one.safetensors")
+    loaded = Subnetwork.load(tmp_path / "one.safetensors")
+    assert loaded.removed.keys() == subnetwork.removed.keys()
+    assert all(torch.equal(loaded.removed[name], values) for name, values in subnetwork.removed.items())
+    assert not Subnetwork.of_backbone(backbone, dense_masks(backbone)).removed
+
+
+def test_removed_weights_that_the_mask_does_not_remove_are_refused(subnetwork, tmp_path):
+    path = tmp_path / "one.safetensors"
+    subnetwork.save(path)
+    change_file(path, lambda tensors: tensors.update({REMOVED + "layer1.0.conv2.weight": torch.zeros(3)}))
+    with pytest.raises(UserError, match=r"layer1\.0\.conv2\.weight: removed weights have shape \(3,\)"):
+        Subnetwork.load(path)

@@ -67,7 +67,12 @@ def test_a_second_run_has_nothing_to_do(finished):
             {"find_subnetwork", "train_teacher"},
         ),
         ("evaluation.denominator", "union", {"collect_results": 1}, {"finetune", "find_subnetwork"}),
-        ("freezing.alpha_bottom50.ratio", 0.25, {"plan_freeze": 2, "finetune": 1}, {"warm_up", "find_subnetwork"}),
+        (
+            "freezing.alpha_bottom50.ratio",
+            0.25,
+            {"plan_freeze": 2, "finetune": 1},
+            {"warm_up", "find_subnetwork", "fit_alphas"},
+        ),
     ],
 )
 def test_a_changed_setting_reruns_what_depends_on_it(finished, key, value, rerun, kept):

@@ -98,6 +98,8 @@ wildcard_constraints:
     subnetwork="|".join(CONFIG.subnetworks),
     freeze="|".join(CONFIG.freezing),
     seed=r"\d+",
+    fitted="before_mask|masked",
+    estimator="weightwatcher|released",
     dataset="|".join(sorted({dataset for dataset, _ in SETS})),
     split="train|val",
 
@@ -230,19 +232,43 @@ def get_recipe(wildcards):
 def get_warm_up(wildcards):
     """The warm-up that a freezing run continues. A run without freezing trains straight through the same iterations."""
     freezes = CONFIG.freezing[wildcards.freeze].method != "none"
-    if not (freezes and CONFIG.targets[wildcards.target].transfer.warmup_iterations):
+    return get_shared_warm_up(wildcards) if freezes else []
+
+
+def get_shared_warm_up(wildcards):
+    """The warm-up of all freezing runs of a target with a subnetwork, where the target has one."""
+    if not CONFIG.targets[wildcards.target].transfer.warmup_iterations:
         return []
     return [
         f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"
     ]
 
 
-def get_plan_weights(wildcards):
-    """The weights that a freeze plan judges: after the warm-up, or the subnetwork's where there is none."""
-    found = get_warm_up(wildcards)
-    return found or [
-        f"{RESULTS}/subnetworks/{wildcards.subnetwork}/seed{wildcards.seed}/subnetwork.safetensors"
-    ]
+def get_subnetwork(wildcards):
+    """The artefact of a subnetwork."""
+    return f"{RESULTS}/subnetworks/{wildcards.subnetwork}/seed{wildcards.seed}/subnetwork.safetensors"
+
+
+def get_fitted_weights(wildcards):
+    """The weights that alpha is fitted to: after the warm-up, or the subnetwork's where there is none."""
+    return get_shared_warm_up(wildcards) or get_subnetwork(wildcards)
+
+
+def get_fitted_subnetwork(wildcards):
+    """The subnetwork that holds the removed weights, where alpha is that of the weights before the mask."""
+    return [get_subnetwork(wildcards)] if wildcards.fitted == "before_mask" else []
+
+
+def get_before_mask_option(wildcards, input):
+    """The command-line option for `get_fitted_subnetwork`."""
+    return f"--before-mask {input.subnetwork}" if input.subnetwork else ""
+
+
+def get_fit(wildcards):
+    """The fits that a freeze plan chooses by; recipes with the same estimator and weights share them."""
+    recipe = CONFIG.freezing[wildcards.freeze]
+    fit = f"{recipe.weights}_{recipe.estimator}"
+    return f"{RESULTS}/fits/{wildcards.target}/{wildcards.subnetwork}/{fit}/seed{wildcards.seed}/alphas.csv"
 
 
 def get_plan(wildcards):
@@ -266,8 +292,8 @@ def get_plan_option(wildcards, input):
 
 
 def get_weights_prefix(wildcards):
-    """Where the backbone's weights lie in the file that a freeze plan judges."""
-    return "model.backbone." if get_warm_up(wildcards) else "weight."
+    """Where the backbone's weights lie in `get_fitted_weights`."""
+    return "model.backbone." if get_shared_warm_up(wildcards) else "weight."
 
 
 def get_freeze_settings(wildcards):

@@ -33,15 +33,16 @@ rule warm_up:
         " > {log} 2>&1"
 
 
-rule plan_freeze:
+rule fit_alphas:
     input:
-        weights=get_plan_weights,
+        weights=get_fitted_weights,
+        subnetwork=get_fitted_subnetwork,
     output:
-        plan=f"{RESULTS}/freeze_plans/{RUN}/plan.csv",
+        alphas=f"{RESULTS}/fits/{{target}}/{{subnetwork}}/{{fitted}}_{{estimator}}/seed{{seed}}/alphas.csv",
     log:
-        f"{LOGS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        f"{LOGS}/fit_alphas/{{target}}_{{subnetwork}}_{{fitted}}_{{estimator}}_seed{{seed}}.log",
     benchmark:
-        f"{JOBS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        f"{JOBS}/fit_alphas/{{target}}_{{subnetwork}}_{{fitted}}_{{estimator}}_seed{{seed}}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -49,15 +50,42 @@ rule plan_freeze:
         mem_mb=4000,
         runtime=60,
     params:
+        settings=get_settings("threads.run"),
+        code=get_code("fit-alphas"),
+        prefix=get_weights_prefix,
+        before=get_before_mask_option,
+        config=SETTINGS,
+    message:
+        "Alpha of {wildcards.target}, {wildcards.subnetwork} ({wildcards.fitted}, {wildcards.estimator}), seed {wildcards.seed}"
+    shell:
+        "python -m opentrans fit-alphas --config {params.config} --estimator {wildcards.estimator}"
+        " --weights {input.weights} --prefix {params.prefix} {params.before} --output {output.alphas} > {log} 2>&1"
+
+
+rule plan_freeze:
+    input:
+        alphas=get_fit,
+    output:
+        plan=f"{RESULTS}/freeze_plans/{RUN}/plan.csv",
+    log:
+        f"{LOGS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+    benchmark:
+        f"{JOBS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
         settings=get_freeze_settings,
         code=get_code("plan-freeze"),
-        prefix=get_weights_prefix,
         config=SETTINGS,
     message:
         "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
         "python -m opentrans plan-freeze --config {params.config} --recipe {wildcards.freeze} --seed {wildcards.seed}"
-        " --weights {input.weights} --prefix {params.prefix} --output {output.plan} > {log} 2>&1"
+        " --alphas {input.alphas} --output {output.plan} > {log} 2>&1"
 
 
 rule finetune:

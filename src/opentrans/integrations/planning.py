@@ -13,9 +13,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
+from opentrans.freezing.alphas import LayerSpectrum
 from opentrans.freezing.plan import FreezePlan, make_plan
 from opentrans.integrations.locating import Located, locate, nearest
-from opentrans.spectra import LayerSpectrum, estimate_alphas
+from opentrans.spectra import estimate_alphas
 from opentrans.tensors import load_tensors
 
 KINDS = ("conv", "linear")

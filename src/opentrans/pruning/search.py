@@ -74,7 +74,7 @@ def find_subnetwork(
     if recipe.method in ("imp", "distill"):
         search = Search(recipe, teacher, text, data, workers)
         search.run()
-        return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata), search.log
+        return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata, search.removed), search.log
     backbone = ClipBackbone.of_teacher(teacher)
     masks = dense_masks(backbone) if recipe.method == "dense" else _draw_masks(recipe, backbone, seed, match)
     return Subnetwork.of_backbone(backbone, masks, metadata), [describe_round(0, 0, masks, None)]
@@ -104,6 +104,7 @@ class Search:
         self.start = copy.deepcopy(self.student.backbone.state_dict())
         self.log: list[LogRow] = []
         self.iteration = 0
+        self.removed = {name: torch.zeros_like(w) for name, w in get_prunable(self.student.backbone).items()}
         self.set_masks(dense_masks(self.student.backbone))
         self.build_optimizer()
 
@@ -141,9 +142,13 @@ class Search:
     def prune(self, kept: int) -> None:
         """End a round: remove the smallest weights until `kept` remain; rewind the survivors if the recipe says so.
 
+        `removed` notes the values that go (those that have gone before are zero by now).
+
         A rewind also resets batch norm and the optimiser: the next round starts as the first did.
         """
         masks = prune_smallest(get_prunable(self.student.backbone), self.masks, count_kept(self.masks) - kept)
+        for name, weight in get_prunable(self.student.backbone).items():
+            self.removed[name] += weight.detach() * ~masks[name]
         if self.recipe.rewind == "initial":
             self.student.backbone.load_state_dict(self.start)
             self.build_optimizer()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -15,7 +15,7 @@ from opentrans.errors import UserError
 from opentrans.models.backbone import STEM_FIRST, get_prunable
 from opentrans.tensors import load_tensors, save_tensors
 
-MASK, WEIGHT = "mask.", "weight."
+MASK, WEIGHT, REMOVED = "mask.", "weight.", "removed."
 REMEDY = "find the subnetwork again (find-subnetwork) with the teacher of this configuration"
 Masks = Mapping[str, Bool[Tensor, "o i kh kw"]]
 
@@ -26,27 +26,43 @@ class Subnetwork:
 
     `weights` is the backbone's state dict, batch-norm statistics included; it is zero outside the masks.
     Names are the backbone's parameter names (``layer1.0.conv1.weight``).
+    `removed` holds the values outside a layer's mask when they were removed, in row-major order (for Fig. 6's alpha);
+    it is empty in artefacts that keep none.
 
     Raises:
-        UserError: a mask is missing, one too many, not boolean or of another shape than its weight.
+        UserError: a mask is missing, one too many, not boolean or of another shape than its weight; or not as many
+            values were removed as the mask says.
     """
 
     masks: Masks
     weights: Mapping[str, Tensor]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    removed: Mapping[str, Float[Tensor, " n"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_masks(self.masks, _prunable_of(self.weights), "subnetwork")
+        _check_removed(self.removed, self.masks, "subnetwork")
 
     @classmethod
-    def of_backbone(cls, backbone: nn.Module, masks: Masks, metadata: Mapping[str, str] | None = None) -> "Subnetwork":
-        """A copy of the backbone's present state, set to zero outside `masks`; tensors on the CPU."""
+    def of_backbone(
+        cls,
+        backbone: nn.Module,
+        masks: Masks,
+        metadata: Mapping[str, str] | None = None,
+        before: Mapping[str, Tensor] | None = None,
+    ) -> "Subnetwork":
+        """A copy of the backbone's present state, set to zero outside `masks`; tensors on the CPU.
+
+        The removed values are those of `before` (weights by name), or else what the backbone holds outside the masks.
+        """
         weights = {name: value.detach().cpu().clone() for name, value in backbone.state_dict().items()}
         kept = {name: mask.detach().cpu().clone() for name, mask in masks.items()}
         check_masks(kept, _prunable_of(weights), "subnetwork")
+        values = weights if before is None else before
+        removed = {name: values[name].detach().cpu()[~mask] for name, mask in kept.items() if not mask.all()}
         for name, mask in kept.items():
             weights[name].masked_fill_(~mask, 0)
-        return cls(kept, weights, dict(metadata or {}))
+        return cls(kept, weights, dict(metadata or {}), removed)
 
     @property
     def density(self) -> float:
@@ -58,24 +74,25 @@ class Subnetwork:
         return {name: compute_density({name: mask}) for name, mask in self.masks.items()}
 
     def save(self, path: Path) -> None:
-        """Write as safetensors (``mask.*``, ``weight.*``); the density goes into the metadata."""
-        tensors = {MASK + name: mask for name, mask in self.masks.items()}
-        tensors |= {WEIGHT + name: weight for name, weight in self.weights.items()}
+        """Write as safetensors (``mask.*``, ``weight.*``, ``removed.*``); the density goes into the metadata."""
+        parts = {MASK: self.masks, WEIGHT: self.weights, REMOVED: self.removed}
+        tensors = {kind + name: value for kind, part in parts.items() for name, value in part.items()}
         save_tensors(path, tensors, {**self.metadata, "density": repr(self.density)})
 
     @classmethod
     def load(cls, path: Path) -> "Subnetwork":
         """Read what `save` wrote; a damaged file or masks that do not fit the weights are a `UserError`."""
         tensors, metadata = load_tensors(path, REMEDY)
-        foreign = [name for name in tensors if not name.startswith((MASK, WEIGHT))]
+        foreign = [name for name in tensors if not name.startswith((MASK, WEIGHT, REMOVED))]
         if foreign:
             raise UserError(path, f"tensor {foreign[0]} belongs to no subnetwork", REMEDY)
-        masks, weights = (
+        masks, weights, removed = (
             {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
-            for kind in (MASK, WEIGHT)
+            for kind in (MASK, WEIGHT, REMOVED)
         )
         check_masks(masks, _prunable_of(weights), path)
-        return cls(masks, weights, metadata)
+        _check_removed(removed, masks, path)
+        return cls(masks, weights, metadata, removed)
 
     def apply_to(self, backbone: nn.Module, where: object = "subnetwork") -> None:
         """Load the weights into `backbone`; they are zero outside the masks.
@@ -141,6 +158,14 @@ def check_masks(masks: Masks, weights: Mapping[str, Tensor], where: object) -> N
         if mask.dtype != torch.bool:
             raise UserError(f"{where}: {name}", f"a mask is boolean, not {mask.dtype}", REMEDY)
     _check_fit(masks, weights, where, "mask")
+
+
+def _check_removed(removed: Mapping[str, Tensor], masks: Masks, where: object) -> None:
+    for name, values in removed.items():
+        outside = int((~masks[name]).sum()) if name in masks else 0
+        if values.shape != (outside,):
+            problem = f"removed weights have shape {tuple(values.shape)}, the mask removes {outside}"
+            raise UserError(f"{where}: {name}", problem, REMEDY)
 
 
 def _check_fit(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: object, kind: str) -> None:
