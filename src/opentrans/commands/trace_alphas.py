@@ -51,7 +51,7 @@ def parse_weights(words: list[str]) -> dict[int, Path]:
 
 def read_convolutions(path: Path) -> dict:
     """The backbone's convolutions of a checkpoint or a subnetwork, in network order."""
-    from opentrans.freezing.plan import select_convolutions
+    from opentrans.freezing.weights import select_convolutions
     from opentrans.tensors import load_tensors
 
     tensors, _ = load_tensors(path, "train or find it again")
