@@ -4,6 +4,7 @@ import copy
 import math
 import sys
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
