@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.bench_sparse import RN50
+from opentrans.costs.counting import training_cost
 from opentrans.costs.profile import count_convolutions
-from opentrans.costs.tables import training_cost
 from opentrans.freezing.freeze import set_frozen
 from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions
 

@@ -36,7 +36,8 @@ class Recorder:
     def add(self, name: str, record: dict[str, Any]) -> None:
         """Keep a record under its name; write at once, so that an interrupted session loses nothing."""
         stamp = {"date": date.today().isoformat(), "load": get_load(), "machine": describe_machine()}
-        self.records[name] = {**record, **stamp}
+        columns = {"columns": list(record["rows"][0])} if "rows" in record else {}  # JSON is written with sorted keys
+        self.records[name] = {**record, **columns, **stamp}
         before = read_json(self.path) if self.path.exists() else {}
         write_json(self.path, {**before, **self.records})
 

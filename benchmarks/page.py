@@ -86,7 +86,7 @@ def _verdict(record: Record, kind: str, goal: float) -> str:
 
 def _rows(record: Record) -> Iterator[str]:
     """A record that is a table already: a list of rows with equal keys."""
-    rows = record["rows"]
+    rows = [{column: row[column] for column in record["columns"]} for row in record["rows"]]
     yield f"**{record['title']}**\n"
     yield "| " + " | ".join(rows[0]) + " |"
     yield "|" + "---|" * len(rows[0])
