@@ -55,7 +55,7 @@ class Clone:
         return self.run("dvc", *words, check=check)
 
     def snakemake(self, *words, check=True):
-        return self.run("snakemake", "--configfile", "config/nano.yaml", *words, check=check)
+        return self.run("snakemake", *words, "--configfile", "config/nano.yaml", check=check)
 
     def commit(self, message):
         self.run("git", "add", "--all")
@@ -79,7 +79,7 @@ class Clone:
 
     def read_logs(self):
         """The logs of the jobs, for a failing test's message."""
-        return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in self.folder.rglob("*.log"))
+        return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in self.results.glob("logs/**/*.log"))
 
 
 def make_repository(folder, **environment):
