@@ -99,3 +99,10 @@ def test_every_configuration_key_is_described():
     schema = Config.model_json_schema()
     names = set(schema["properties"]).union(*(part["properties"] for part in schema["$defs"].values()))
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("run", ["han/dense", "han/dense/frozen", "unet/dense/none"])
+def test_a_traced_run_has_to_be_one_of_this_configuration(content, run):
+    set_key(content, "traces.runs", [run])
+    with pytest.raises(UserError, match=rf"traces\.runs: '{run}' is no target/subnetwork/freeze"):
+        parse_config(content, "my.yaml")

@@ -4,7 +4,7 @@ Sections are ordered as the data flows. Values that differ between the mini worl
 required here and written in `config/config.yaml` and `config/paper.yaml`; the rest has one default.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -221,6 +221,18 @@ class CkaConfig(Section):
     batch_size: Count = 16
 
 
+class TraceConfig(Section):
+    """Runs whose alpha is followed in training (Figures 6, 7 and 9): ``target/subnetwork/freeze``.
+
+    `points` iterations, evenly spaced, the first and the last included; `estimator`, `weights` as in `FreezeRecipe`.
+    """
+
+    runs: list[str] = []
+    points: Annotated[int, Field(ge=2)] = 6
+    estimator: Estimator = "weightwatcher"
+    weights: FittedWeights = "before_mask"
+
+
 class FigureConfig(Section):
     """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its pictures are drawn.
 
@@ -283,7 +295,17 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     costs: CostConfig = CostConfig()
     cka: CkaConfig = CkaConfig()
+    traces: TraceConfig = TraceConfig()
     figures: FigureConfig = FigureConfig()
+
+    @model_validator(mode="after")
+    def _known_traces(self) -> "Config":
+        for run in self.traces.runs:
+            names = run.split("/")
+            known: tuple[Collection[str], ...] = (self.targets, self.subnetworks, self.freezing)
+            if len(names) != len(known) or any(name not in part for name, part in zip(names, known, strict=True)):
+                raise ValueError(f"traces.runs: {run!r} is no target/subnetwork/freeze of this configuration")
+        return self
 
 
 def parse_config(content: object, where: object) -> Config:

@@ -1,6 +1,7 @@
 rule trace_alphas:
     input:
-        weights=get_traced_weights,
+        run=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        subnetwork=get_traced_subnetwork,
     output:
         trace=f"{RESULTS}/alphas/{RUN}/alphas.csv",
     log:
@@ -14,15 +15,16 @@ rule trace_alphas:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=get_traced_iterations,
+        settings=get_settings("threads.run"),
         code=get_code("trace-alphas"),
-        weights=get_traced_options,
+        estimator=CONFIG.traces.estimator,
+        before=get_before_mask_option,
         config=SETTINGS,
     message:
         "Alpha of {wildcards.target} in training: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans trace-alphas --config {params.config} --weights {params.weights} --output {output.trace}"
-        " > {log} 2>&1"
+        "python -m opentrans trace-alphas --config {params.config} --estimator {params.estimator} --run {input.run}"
+        " {params.before} --output {output.trace} > {log} 2>&1"
 
 
 rule plot_alphas:

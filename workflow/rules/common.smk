@@ -507,25 +507,12 @@ def mark_figures(names):
 
 
 def get_traced_runs():
-    """The runs whose alpha is traced: those that freeze by smallest alpha and those beside them that freeze nothing."""
+    """The runs of the sheet whose alpha is traced."""
     runs = runs_of(EXPERIMENTS, {row.table for row in EXPERIMENTS}, CONFIG.seeds, True)
-    recipes = CONFIG.freezing
-    pairs = {
-        (run.target, run.subnetwork)
-        for run in runs
-        if recipes[run.freeze].method == "alpha"
-        and recipes[run.freeze].order == "bottom"
-        and CONFIG.targets[run.target].transfer.warmup_iterations
-    }
     return [
         run
         for run in runs
-        if (run.target, run.subnetwork) in pairs
-        and (
-            recipes[run.freeze].method == "none"
-            or (recipes[run.freeze].order, recipes[run.freeze].ratio) == ("bottom", 0.5)
-            and recipes[run.freeze].method == "alpha"
-        )
+        if f"{run.target}/{run.subnetwork}/{run.freeze}" in CONFIG.traces.runs
     ]
 
 
@@ -537,24 +524,16 @@ def get_traces():
     ]
 
 
-def get_traced_weights(wildcards):
-    """The backbone before, in (after the warm-up) and after fine-tuning."""
-    seed = f"seed{wildcards.seed}"
+def get_traced_subnetwork(wildcards):
+    """The subnetwork that holds the removed weights, where traces are of the weights before the mask."""
+    before = CONFIG.traces.weights == "before_mask"
+    return [get_subnetwork(wildcards)] if before else []
+
+
+def get_trace_option(wildcards):
+    """The command-line option for a run that is traced, or for a warm-up that such a run continues."""
     pair = f"{wildcards.target}/{wildcards.subnetwork}"
-    return [
-        f"{RESULTS}/subnetworks/{wildcards.subnetwork}/{seed}/subnetwork.safetensors",
-        f"{RESULTS}/warm_ups/{pair}/{seed}/checkpoint.safetensors",
-        f"{RESULTS}/runs/{pair}/{wildcards.freeze}/{seed}/checkpoint.safetensors",
-    ]
-
-
-def get_traced_iterations(wildcards):
-    """At which iterations these are."""
-    transfer = CONFIG.targets[wildcards.target].transfer
-    return [0, transfer.warmup_iterations, transfer.iterations]
-
-
-def get_traced_options(wildcards, input):
-    """Iteration=file pairs."""
-    pairs = zip(get_traced_iterations(wildcards), input.weights, strict=True)
-    return [f"{iteration}={path}" for iteration, path in pairs]
+    freezing = [n for n, recipe in CONFIG.freezing.items() if recipe.method != "none"]
+    names = [wildcards.freeze] if "freeze" in wildcards.keys() else freezing
+    traced = any(f"{pair}/{name}" in CONFIG.traces.runs for name in names)
+    return f"--trace-points {CONFIG.traces.points}" if traced else ""

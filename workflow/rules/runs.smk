@@ -22,6 +22,7 @@ rule warm_up:
     params:
         settings=get_target_settings,
         code=get_code("finetune"),
+        trace=get_trace_option,
         dataset=get_dataset,
         config=SETTINGS,
     message:
@@ -29,7 +30,7 @@ rule warm_up:
     shell:
         "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase warm-up --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
-        " --regions {input.regions} --subnetwork {input.subnetwork} --output {output.checkpoint} --log {output.log}"
+        " --regions {input.regions} --subnetwork {input.subnetwork} {params.trace} --output {output.checkpoint} --log {output.log}"
         " > {log} 2>&1"
 
 
@@ -114,6 +115,7 @@ rule finetune:
     params:
         settings=get_target_settings,
         code=get_code("finetune"),
+        trace=get_trace_option,
         dataset=get_dataset,
         options=get_run_options,
         config=SETTINGS,
@@ -122,7 +124,7 @@ rule finetune:
     shell:
         "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
-        " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} --output {output.checkpoint}"
+        " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} {params.trace} --output {output.checkpoint}"
         " --log {output.log} > {log} 2>&1"
 
 

@@ -23,6 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subnetwork", type=Path, required=True, help="the subnetwork's artefact")
     parser.add_argument("--start", type=Path, help="checkpoint of the warm-up to continue")
     parser.add_argument("--plan", type=Path, help="freeze plan (CSV)")
+    points = "keep the backbone's weights at so many iterations, first and last included (for trace-alphas)"
+    parser.add_argument("--trace-points", type=int, default=0, help=points)
     parser.add_argument("--output", type=Path, required=True, help="the checkpoint after the last iteration")
     parser.add_argument("--log", type=Path, required=True, help="training log (CSV)")
 
@@ -33,11 +35,13 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.training.devices import stop_processes
     from opentrans.training.setup import build_run
+    from opentrans.training.trace import Trace
     from opentrans.training.unfinished import Unfinished
 
     torch.set_num_threads(args.config.threads.run)
     unfinished = Unfinished.beside(args.output)
     current = build_run(args)
+    current.trace = Trace.of_points(args.trace_points, current.settings.iterations)
     with unfinished.hold(current.rank):
         _continue(current, unfinished.find() or args.start)
         _finish(current, args, unfinished)

@@ -3,61 +3,44 @@
 import argparse
 from pathlib import Path
 
-from opentrans.errors import UserError
-
-HELP = "fit alpha to every backbone layer at several iterations of a run"
+HELP = "fit alpha to every backbone layer at the traced iterations of a run"
 FIELDS = ("iteration", "layer", "alpha", "fit_quality")
-# How checkpoints and subnetworks name the weights of a backbone.
-PREFIXES = ("model.backbone.", "weight.")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line of the verb."""
-    files = "subnetwork or checkpoint at an iteration"
-    parser.add_argument("--weights", nargs="+", required=True, metavar="ITERATION=FILE", help=files)
-    parser.add_argument("--estimator", choices=("weightwatcher", "released"), default="weightwatcher")
+    parser.add_argument("--run", type=Path, required=True, help="checkpoint of a traced run (finetune --trace-points)")
+    parser.add_argument(
+        "--before-mask", type=Path, help="subnetwork whose removed weights are put back before the fits (paper, Fig. 6)"
+    )
+    parser.add_argument(
+        "--estimator", choices=("weightwatcher", "released"), default="weightwatcher", help="default: %(default)s"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="the trace (CSV): iteration, layer, alpha, fit_quality"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit each file, write one row an iteration and layer; alpha is empty where no fit is possible."""
+    """Fit the weights of each iteration, write a row for each layer; alpha is empty where no fit is possible."""
     import torch
 
     from opentrans.files import write_csv
+    from opentrans.freezing.alphas import format_number
+    from opentrans.freezing.weights import restore_removed, select_convolutions
+    from opentrans.pruning.subnetwork import Subnetwork
     from opentrans.spectra import estimate_alphas
+    from opentrans.training.checkpoint import load_checkpoint
+    from opentrans.training.trace import get_trace
 
     torch.set_num_threads(args.config.threads.run)
-    rows = [
-        {"iteration": iteration, "layer": fit.layer, "alpha": _show(fit.alpha), "fit_quality": _show(fit.fit_quality)}
-        for iteration, path in sorted(parse_weights(args.weights).items())
-        for fit in estimate_alphas(read_convolutions(path), args.estimator)
-    ]
+    subnetwork = Subnetwork.load(args.before_mask) if args.before_mask else None
+    rows = []
+    for iteration, tensors in get_trace(load_checkpoint(args.run).extra, args.run).items():
+        weights = select_convolutions(tensors, "", args.run)
+        if subnetwork is not None:
+            weights = restore_removed(weights, subnetwork, args.before_mask)
+        for fit in estimate_alphas(weights, args.estimator):
+            numbers = {name: format_number(getattr(fit, name), ".6g") for name in ("alpha", "fit_quality")}
+            rows.append({"iteration": iteration, "layer": fit.layer, **numbers})
     write_csv(args.output, FIELDS, rows)
-
-
-def parse_weights(words: list[str]) -> dict[int, Path]:
-    """Read ``ITERATION=FILE`` arguments; a word without both, or an iteration given twice, is a `UserError`."""
-    found: dict[int, Path] = {}
-    for word in words:
-        iteration, _, path = word.partition("=")
-        if not (iteration.isdecimal() and path) or int(iteration) in found:
-            problem = "names an iteration twice" if iteration.isdecimal() and path else "is not ITERATION=FILE"
-            raise UserError("--weights", f"{word!r} {problem}", "write for example 0=subnetwork.safetensors")
-        found[int(iteration)] = Path(path)
-    return found
-
-
-def read_convolutions(path: Path) -> dict:
-    """The backbone's convolutions of a checkpoint or a subnetwork, in network order."""
-    from opentrans.freezing.weights import select_convolutions
-    from opentrans.tensors import load_tensors
-
-    tensors, _ = load_tensors(path, "train or find it again")
-    fitting = [prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)]
-    return select_convolutions(tensors, (fitting or PREFIXES)[0], path)
-
-
-def _show(value: float) -> str:
-    return "" if value != value else f"{value:.6g}"

@@ -21,6 +21,7 @@ from opentrans.training.devices import agree
 from opentrans.training.refusal import NotFinite, refuse_batch
 from opentrans.training.schedule import build_optimizer, get_lr
 from opentrans.training.steps import Stepper
+from opentrans.training.trace import Trace
 from opentrans.training.unfinished import Unfinished
 
 LogRow = Mapping[str, object]
@@ -36,6 +37,7 @@ class Run:
     keeper: MaskKeeper
     identity: dict[str, str]
     workers: int = 0
+    trace: Trace = field(default_factory=Trace)
     iteration: int = 0
     log: list[LogRow] = field(default_factory=list)
 
@@ -55,7 +57,7 @@ class Run:
         if self.rank == 0:
             scaler = json.dumps(self.stepper.scaler.state_dict())
             identity = self.identity | {"log": json.dumps(self.log), "scaler": scaler}
-            save_checkpoint(path, self.iteration, self.target, self.optimizer, identity)
+            save_checkpoint(path, self.iteration, self.target, self.optimizer, identity, self.trace.weights)
 
     def save_unfinished(self, unfinished: Unfinished) -> None:
         """Write a checkpoint to go on from, and drop the one before the last."""
@@ -71,6 +73,7 @@ class Run:
                 raise UserError(path, f"checkpoint of another run: {problem}", "delete it and start this run afresh")
         restore(checkpoint, self.target, self.optimizer, path)
         self.iteration, self.log = checkpoint.iteration, json.loads(checkpoint.identity["log"])
+        self.trace.restore(checkpoint.extra, self.iteration, path)
         self.stepper.load_scaler(json.loads(checkpoint.identity["scaler"]))
 
 
@@ -84,6 +87,7 @@ def train(run: Run, until: int, unfinished: Unfinished) -> None:
     run.target.train()
     steps = range(run.iteration, until)
     examples = run.stepper.load(steps, run.workers)
+    run.trace.note(run.iteration, run.target.backbone)
     with defer_signals() as stop:
         for iteration in tqdm(steps, desc="train", file=sys.stderr, mininterval=5, disable=run.rank > 0):
             try:
@@ -91,6 +95,7 @@ def train(run: Run, until: int, unfinished: Unfinished) -> None:
             except NotFinite as error:
                 raise refuse_batch(run.data, iteration, run.settings.batch_size, error, unfinished) from None
             run.iteration = iteration + 1
+            run.trace.note(run.iteration, run.target.backbone)
             if run.iteration % run.settings.log_every == 0 or run.iteration == until:
                 lr = get_lr(run.settings.optimizer, iteration)
                 run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
