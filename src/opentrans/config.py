@@ -127,6 +127,7 @@ class SubnetworkRecipe(Section):
     scale_range: tuple[float, float] = (0.8, 1.2)
     output_stride: Literal[8, 16, 32] = 32
     precision: Precision = "float32"
+    checkpoint_every: Count = 1000
     optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
     rewind: Literal["none", "initial"] = "none"
     layout: Literal["global", "per_layer"] = "global"

@@ -75,6 +75,8 @@ def _try_lock(handle: int) -> bool:
 def hold_lock(path: Path, what: str) -> Iterator[None]:
     """Hold an exclusive lock on the file `path` (made if needed); the kernel frees it when the process dies.
 
+    Forked workers do not share it, so that it is free at once, even if they outlive the process for some seconds.
+
     Raises:
         UserError: another process holds it; `what` says what that process is doing.
     """
@@ -82,8 +84,8 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise UserError(path, f"another process is {what}", "wait for it or end it") from None
         except OSError:  # a file system without locks: go on without
             pass

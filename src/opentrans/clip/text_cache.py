@@ -59,7 +59,7 @@ class TextEmbedder:
         embedded = embed_vocabulary(self._teacher, vocabulary, templates).to(torch.device("cpu"))
         try:
             embedded.save(entry)
-        except OSError as error:
+        except (OSError, UserError) as error:
             logger.warning("%s: text embeddings are not kept (%s)", self.folder, error)
         return embedded
 

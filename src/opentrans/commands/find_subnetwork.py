@@ -39,6 +39,8 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.tensors import select_device
     from opentrans.training.data import CropSettings, TrainingData
     from opentrans.training.devices import start_processes, stop_processes
+    from opentrans.training.setup import identify, seed_everything
+    from opentrans.training.unfinished import Unfinished
 
     config = args.config
     if args.recipe not in config.subnetworks:
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--recipe {args.recipe}", "no such subnetwork recipe", f"take one of {known}")
     recipe = config.subnetworks[args.recipe]
     torch.set_num_threads(config.threads.subnetwork)
+    seed_everything(args.seed)
     teacher = ClipWeights.load(args.teacher, select_device(config.device))
     data = TrainingData(
         PreparedDataset.open(args.dataset),
@@ -57,10 +60,16 @@ def run(args: argparse.Namespace) -> None:
     )
     match = None if args.match is None else Subnetwork.load(args.match)
     rank, _ = start_processes(teacher.device)
-    text = TextEmbeddings.load(args.text)
-    found, log = find_subnetwork(recipe, teacher, text, data, args.seed, match, config.workers)
-    if rank == 0:
-        write_csv(args.log, list(log[0]), log)
-        write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
-        found.save(args.output)
+    text, unfinished = TextEmbeddings.load(args.text), Unfinished.beside(args.output)
+    files = {"teacher": args.teacher, "training text": args.text}
+    identity = identify(config, recipe, config.threads.subnetwork, args, files)
+    with unfinished.hold(rank):
+        found, log = find_subnetwork(
+            recipe, teacher, text, data, args.seed, match, config.workers, unfinished, identity
+        )
+        if rank == 0:
+            write_csv(args.log, list(log[0]), log)
+            write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
+            found.save(args.output)
+            unfinished.remove()
     stop_processes()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from opentrans.errors import UserError
 from opentrans.files import atomic_path, get_cache_folder
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
@@ -40,6 +41,9 @@ def load_kernel() -> Kernel | None:
                 subprocess.run([compiler, *FLAGS, SOURCE, "-o", temporary], check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as error:
             logger.warning("the sparse kernel does not compile, the subnetwork runs dense: %s", error.stderr.strip())
+            return None
+        except UserError as error:  # the cache cannot be written to
+            logger.warning("the sparse kernel is not kept, the subnetwork runs dense: %s", error)
             return None
     function = ctypes.CDLL(str(library)).opentrans_sparse_conv
     function.argtypes, function.restype = ARGUMENTS, None

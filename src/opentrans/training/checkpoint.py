@@ -75,6 +75,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(iteration, model, optimizer, (states, others), identity, extra)
 
 
+def check_identity(checkpoint: Checkpoint, identity: Mapping[str, str], path: Path) -> None:
+    """Refuse the checkpoint of another run; a warm-up, which has no freeze plan, may be continued with one."""
+    for name in identity.keys() & (checkpoint.identity.keys() - {"plan"}):
+        if identity[name] != checkpoint.identity[name]:
+            problem = f"{name} is {checkpoint.identity[name]}, this run's is {identity[name]}"
+            raise UserError(path, f"checkpoint of another run: {problem}", "delete it and start this run afresh")
+
+
 def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     """Put a checkpoint's weights into `model`; a checkpoint of another architecture is a `UserError`."""
     try:
@@ -97,6 +105,11 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         set_random_state(*checkpoint.random_states)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(path, f"its random states are unusable ({error})", REMEDY) from None
+
+
+def get_part(tensors: dict[str, Tensor], prefix: str, device: torch.device) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it, on `device`."""
+    return {name: value.to(device) for name, value in _part(tensors, prefix).items()}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

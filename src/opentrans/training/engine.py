@@ -10,14 +10,12 @@ import torch
 from tqdm import tqdm
 
 from opentrans.config import TransferConfig
-from opentrans.errors import UserError
 from opentrans.files import write_csv
 from opentrans.models.protocol import Target
 from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.signals import defer_signals
-from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from opentrans.training.checkpoint import check_identity, load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.devices import agree
 from opentrans.training.refusal import NotFinite, refuse_batch
 from opentrans.training.schedule import build_optimizer, get_lr
 from opentrans.training.steps import Stepper
@@ -59,18 +57,10 @@ class Run:
             identity = self.identity | {"log": json.dumps(self.log), "scaler": scaler}
             save_checkpoint(path, self.iteration, self.target, self.optimizer, identity, self.trace.weights)
 
-    def save_unfinished(self, unfinished: Unfinished) -> None:
-        """Write a checkpoint to go on from, and drop the one before the last."""
-        if self.rank == 0:
-            unfinished.save(self.iteration, self.save)
-
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of this run, or of the warm-up that it shares."""
         checkpoint = load_checkpoint(path)
-        for name in self.identity.keys() & checkpoint.identity.keys() - {"freeze", "plan"}:
-            if self.identity[name] != checkpoint.identity[name]:
-                problem = f"{name} is {checkpoint.identity[name]}, this run's is {self.identity[name]}"
-                raise UserError(path, f"checkpoint of another run: {problem}", "delete it and start this run afresh")
+        check_identity(checkpoint, self.identity, path)
         restore(checkpoint, self.target, self.optimizer, path)
         self.iteration, self.log = checkpoint.iteration, json.loads(checkpoint.identity["log"])
         self.trace.restore(checkpoint.extra, self.iteration, path)
@@ -99,11 +89,8 @@ def train(run: Run, until: int, unfinished: Unfinished) -> None:
             if run.iteration % run.settings.log_every == 0 or run.iteration == until:
                 lr = get_lr(run.settings.optimizer, iteration)
                 run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
-            stopped = agree(stop.signal is not None, run.device)
-            if stopped or (run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until):
-                run.save_unfinished(unfinished)
-            if stopped:
-                stop.interrupt(f"iteration {run.iteration} is saved in {unfinished.folder}")
+            due = run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until
+            unfinished.save_or_stop(run.iteration, due, run.save, stop, run.rank, run.device)
 
 
 @torch.no_grad()

@@ -21,10 +21,13 @@ class NotFinite(Exception):
 
 
 def refuse_batch(
-    data: TrainingData, iteration: int, batch_size: int, error: NotFinite, unfinished: Unfinished
+    data: TrainingData, iteration: int, batch_size: int, error: NotFinite, unfinished: Unfinished | None
 ) -> UserError:
     """Write image ids, files and loss terms of the global batch to ``bad_batch.json``; returns the error to raise."""
     records = [data.dataset.records[data.get_record(iteration * batch_size + place)] for place in range(batch_size)]
+    shown = ", ".join(dict.fromkeys(record.image_id for record in records))
+    if unfinished is None:
+        return UserError(f"iteration {iteration}", f"{error} (images {shown})", REMEDY)
     path = unfinished.folder / BAD_BATCH
     content = {
         "iteration": iteration,
@@ -35,5 +38,4 @@ def refuse_batch(
         write_json(path, content)
     except UserError as failure:  # the loss is the news, even where it cannot be written
         print(f"warning: {failure}", file=sys.stderr)
-    shown = ", ".join(dict.fromkeys(record.image_id for record in records))
     return UserError(f"iteration {iteration}", f"{error} (images {shown}; see {path})", REMEDY)

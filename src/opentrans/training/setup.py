@@ -3,10 +3,12 @@
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from opentrans.clip.regions import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
@@ -57,22 +59,27 @@ def build_training_data(
 
 def get_identity(args: argparse.Namespace, settings: TargetConfig) -> dict[str, str]:
     """What must agree between a checkpoint and the run that continues it."""
-    config: Config = args.config
+    files = {"teacher": args.teacher, "training text": args.train_text, "subnetwork": args.subnetwork}
+    shared = identify(args.config, settings, args.config.threads.run, args, files)
+    return shared | {"target": args.target, "plan": sha256(args.plan) if args.plan else ""}
+
+
+def identify(
+    config: Config, settings: BaseModel, threads: int, args: argparse.Namespace, files: Mapping[str, Path]
+) -> dict[str, str]:
+    """What a training depends on: settings, seed, versions, and the hashes of `files` and of what it trains on."""
     chosen = {
-        "target": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
         "regions": (config.data.regions, config.data.min_region_pixels),
         "device": config.device,
-        "threads": config.threads.run,
+        "threads": threads,
     }
-    files = {"teacher": args.teacher, "training text": args.train_text, "regions": args.regions}
-    files |= {"training set": args.dataset / "index.csv", "vocabulary": args.dataset / "vocabulary.json"}
+    data = {"training set": args.dataset / "index.csv", "vocabulary": args.dataset / "vocabulary.json"}
+    data |= {"regions": args.regions}
     return {
-        "target": args.target,
         "seed": str(args.seed),
         "settings": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
-        **{name: sha256(path) for name, path in files.items()},
-        "subnetwork": sha256(args.subnetwork),
-        "plan": sha256(args.plan) if args.plan else "",
+        **{name: sha256(path) for name, path in {**files, **data}.items()},
         "numpy": np.__version__,
         "torch": torch.__version__,
     }

@@ -11,8 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from opentrans.errors import UserError
 from opentrans.files import check_hash, hash_path, hold_lock
+from opentrans.signals import Stop
+from opentrans.training.devices import agree
 
 KEPT = 2
 SUFFIX = ".safetensors"
@@ -53,6 +57,16 @@ class Unfinished:
         for old in self.list()[KEPT:]:
             old.unlink(missing_ok=True)
             hash_path(old).unlink(missing_ok=True)
+
+    def save_or_stop(
+        self, iteration: int, due: bool, save: Callable[[Path], None], stop: Stop, rank: int, device: torch.device
+    ) -> None:
+        """After an iteration: `save` if it is `due` or a signal came in to any process (`stop`), then end if it did."""
+        stopped = agree(stop.signal is not None, device)
+        if (due or stopped) and rank == 0:
+            self.save(iteration, save)
+        if stopped:
+            stop.interrupt(f"iteration {iteration} is saved in {self.folder}")
 
     def find(self) -> Path | None:
         """The newest undamaged checkpoint; a damaged one is passed over with a warning that names it."""
