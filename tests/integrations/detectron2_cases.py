@@ -56,6 +56,7 @@ def make_trainer(folder: Path, steps: int, hooks_in_build=None):
         def build_hooks(self):
             return [*super().build_hooks(), *(hooks_in_build or [])]
 
+    folder.mkdir(parents=True, exist_ok=True)
     cfg = get_cfg()
     cfg.OUTPUT_DIR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = str(folder), steps, 1
     if hasattr(cfg, "MODEL"):  # the real one

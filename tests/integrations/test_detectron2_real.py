@@ -7,7 +7,6 @@ packages: ``OPENTRANS_DETECTRON2_V06`` the folder of detectron2 v0.6 (its evalua
 
 import importlib.util
 import os
-import sys
 import types
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from opentrans.evaluation.run import evaluate
 
 pytest.importorskip("detectron2.engine", reason="the real detectron2 is not installed (docs/integrations.md)")
 pytestmark = [pytest.mark.detectron2, pytest.mark.filterwarnings("ignore")]
-V06, FCCLIP = "OPENTRANS_DETECTRON2_V06", "OPENTRANS_FCCLIP"
+V06 = "OPENTRANS_DETECTRON2_V06"
 VOCABULARY = TextEmbeddings(torch.eye(4, 8), torch.arange(4))
 
 
@@ -96,39 +95,6 @@ def test_the_evaluator_finds_our_miou(tmp_path, version, denominator, mapper):
             evaluator.process([record], adapter([record]))
         result = evaluator.evaluate()
     assert result["sem_seg"]["mIoU"] == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.fixture(scope="module")
-def fcclip(tmp_path_factory):
-    """The public FC-CLIP with RN50 at random weights, on the CPU, and a subnetwork for its trunk."""
-    if FCCLIP not in os.environ:
-        pytest.skip(f"{FCCLIP} does not name the sources of the public FC-CLIP (docs/integrations.md)")
-    sources = Path(os.environ[FCCLIP])
-    patch = pytest.MonkeyPatch()
-    patch.chdir(sources)  # it reads files relative to its folder
-    patch.syspath_prepend(str(sources))
-    # Its own pure-PyTorch path serves where the compiled operator does not.
-    patch.setitem(sys.modules, "MultiScaleDeformableAttention", types.ModuleType("MultiScaleDeformableAttention"))
-    from detectron2.config import get_cfg
-    from detectron2.data import MetadataCatalog
-    from detectron2.modeling import build_model
-    from detectron2.projects.deeplab import add_deeplab_config
-    from fcclip import add_fcclip_config, add_maskformer2_config
-
-    MetadataCatalog.get("openvocab_train").set(stuff_classes=["cat,kitten", "dog", "sky", "road"], ignore_label=255)
-    MetadataCatalog.get("openvocab_test").set(stuff_classes=["cat", "grass", "sky", "wall"], ignore_label=255)
-    cfg = get_cfg()
-    for add in (add_deeplab_config, add_maskformer2_config, add_fcclip_config):
-        add(cfg)
-    cfg.merge_from_file("configs/coco/panoptic-segmentation/fcclip/fcclip_convnext_large_eval_ade20k_r50.yaml")
-    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.SOLVER.AMP.ENABLED = "cpu", "", False
-    cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME, cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = "RN50", None
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("openvocab_train",), ("openvocab_test",)
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 4, 1024
-    cfg.MODEL.MASK_FORMER.TEST.PANOPTIC_ON = cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
-    torch.manual_seed(0)
-    yield build_model(cfg)
-    patch.undo()
 
 
 def make_true_subnetwork():
