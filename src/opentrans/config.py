@@ -109,13 +109,14 @@ class SubnetworkRecipe(Section):
 
     `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask of equal density
     (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
-    `distill` runs the same iterations as `imp` without pruning (control).
+    `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
+    is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
     `micro_batch_size` and `precision` as in `TransferConfig`. `crop_size` is their side in pixels, `output_stride`
     that of the student's last feature map.
     """
 
-    method: Literal["dense", "imp", "random", "distill"]
+    method: Literal["dense", "imp", "random", "distill", "joint"]
     loss: Literal["tgkd", "vgkd", "tgkd_released", "tgkd+segmentation"] = "tgkd"
     prune_share: Share = 0.1
     density: Share = 0.1

@@ -56,11 +56,13 @@ def make_files(tmp_path, config, experiments):
 
     def make(seeds):
         evaluations, costs = [], []
-        for number, run in enumerate(runs_of(experiments, (1, 2, 4), seeds)):
+        for number, run in enumerate(runs_of(experiments, range(1, 11), seeds)):
             costs.append(_write_costs(tmp_path / f"costs{number}.json", run))
             for index, benchmark in enumerate(config.benchmarks):
                 path = tmp_path / f"{number}_{benchmark}.json"
-                evaluations.append(_write_evaluation(path, run, benchmark, SCORES[run.subnetwork] + index + run.seed))
+                evaluations.append(
+                    _write_evaluation(path, run, benchmark, SCORES.get(run.subnetwork, 30.0) + index + run.seed)
+                )
         return evaluations, costs
 
     return make

@@ -5,7 +5,15 @@ import pytest
 
 from opentrans.errors import UserError
 from opentrans.experiments import Run
-from opentrans.reporting.results import COLUMNS, collect_costs, collect_results, read_results, write_results
+from opentrans.reporting.results import (
+    COLUMNS,
+    COST_METRICS,
+    collect_measures,
+    collect_results,
+    count_iterations,
+    read_results,
+    write_results,
+)
 from opentrans.reporting.tables import Sources, build_table, read_paper, to_latex, write_caption, write_table
 
 
@@ -13,7 +21,9 @@ from opentrans.reporting.tables import Sources, build_table, read_paper, to_late
 def make_sources(make_files, paper_path):
     def make(seeds):
         evaluations, costs = make_files(seeds)
-        return Sources(collect_results(evaluations), collect_costs(costs), read_paper(paper_path), seeds)
+        return Sources(
+            collect_results(evaluations), collect_measures(COST_METRICS, costs, "count"), read_paper(paper_path), seeds
+        )
 
     return make
 
@@ -41,14 +51,14 @@ def test_three_seeds_are_shown_as_mean_and_standard_deviation(make_sources, expe
 
 def test_seeds_that_are_not_configured_are_left_out(make_sources, experiments):
     sources = make_sources([0, 1, 2])
-    one = Sources(sources.results, sources.costs, sources.paper, [2])
+    one = Sources(sources.results, sources.measures, sources.paper, [2])
     assert get_row(build_table(1, experiments, one), "Ours (Han et al.)")["coco (%)"] == "37.0"
 
 
 def test_unmeasured_and_unpublished_cells_are_empty(make_sources, experiments):
     sources = make_sources([0])
     wanted = (sources.results["target"] == "han") & (sources.results["benchmark"] == "coco")
-    partial = Sources(sources.results[~wanted], sources.costs.iloc[:0], sources.paper, [0])
+    partial = Sources(sources.results[~wanted], {}, sources.paper, [0])
     row = get_row(build_table(1, experiments, partial), "Distilled, unpruned (Han et al.)")
     assert (row["coco (%)"], row["cityscapes (%)"], row["mean (%)"]) == ("", "40.0", "")
     assert (row["coco paper"], row["Params (M)"], row["Params paper (M)"]) == ("", "", "")
@@ -60,7 +70,7 @@ def test_training_flops_take_a_smaller_unit_where_the_papers_would_show_nothing(
     sources = make_sources([0])
     row = get_row(build_table(2, experiments, sources), "Han et al. + alpha")
     assert (row["Training FLOPs (T)"], row["Training FLOPs paper (P)"]) == ("5", "159.6")
-    large = sources.costs.assign(training_flops=181.4e15)
+    large = {"training_flops": sources.measures["training_flops"].assign(value=181.4e15)}
     row = get_row(build_table(2, experiments, Sources(sources.results, large, sources.paper, [0])), "Han et al.")
     assert (row["Training FLOPs (P)"], row["Training FLOPs paper (P)"]) == ("181.4", "181.4")
 
@@ -72,8 +82,39 @@ def test_table_4_shows_training_flops_only(make_sources, experiments):
 
 
 def test_a_table_without_rows_is_refused(make_sources, experiments):
-    with pytest.raises(UserError, match="table 9: the experiments sheet has no row"):
-        build_table(9, experiments, make_sources([0]))
+    with pytest.raises(UserError, match="table 11: the experiments sheet has no row"):
+        build_table(11, experiments, make_sources([0]))
+
+
+def test_literature_rows_are_quoted_and_nothing_is_claimed_as_measured(make_sources, experiments):
+    table = build_table(3, experiments, make_sources([0]))
+    row = get_row(table, "OpenSeg (R-101, COCO Panoptic) (quoted)")
+    assert (row["coco (%)"], row["coco paper"], row["ade150 paper"]) == ("", "36.9", "15.3")
+    assert list(table["Method"])[-3:] == ["Ours (Han et al.)", "Ours (DeeplabV3)", "Ours (FC-CLIP)"]
+    assert get_row(table, "Ours (FC-CLIP)")["pas20 paper"] == "87.3"
+    assert sum("(quoted)" in name for name in table["Method"]) == 12
+
+
+def test_table_8_adds_the_iterations_of_search_and_training(experiments, make_sources):
+    sources = make_sources([0])
+    rounds = pd.DataFrame({"subnetwork": "ours", "seed": 0, "round": [1, 2], "iterations": [9, 18], "density": 0.1})
+    keys = {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 0}
+    logs = pd.DataFrame([keys | {"iteration": 50}, keys | {"iteration": 100}])
+    measures = {"training_iterations": count_iterations(rounds, logs)}
+    table = build_table(8, experiments, Sources(sources.results, measures, sources.paper, [0]))
+    row = get_row(table, "Pruning (distillation only) + segmentation fine-tuning")
+    assert (row["Training iterations"], row["Training iterations paper"]) == ("118", "95000")
+    assert get_row(table, "Pruning (distillation + segmentation loss)")["Training iterations"] == ""
+
+
+def test_table_9_shows_similarity_beside_the_papers(experiments, make_sources):
+    sources = make_sources([0, 1])
+    frame = pd.DataFrame({"target": "deeplabv3", "subnetwork": "ours", "freeze": "none", "seed": [0, 1]})
+    measures = {"cka_vs_clip": frame.assign(value=[0.5, 0.7])}
+    table = build_table(9, experiments, Sources(sources.results, measures, sources.paper, [0, 1]))
+    assert list(table.columns) == ["Method", "CKA to CLIP", "CKA to CLIP paper"]
+    row = get_row(table, "Sparse DeeplabV3 (Ours)")
+    assert (row["CKA to CLIP"], row["CKA to CLIP paper"]) == ("0.6 ± 0.1414", "0.512")
 
 
 def test_latex_is_escaped_and_balanced():
@@ -125,7 +166,7 @@ def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_cos
     with pytest.raises(UserError, match=r"costs\.json: field .*protocol"):
         collect_results([costs])
     with pytest.raises(UserError, match=r"one\.json: field params is missing"):
-        collect_costs([one])
+        collect_measures(COST_METRICS, [one], "count")
     with pytest.raises(UserError, match=r"column seed, .* is missing"):
         read_results(paper_path)
     with pytest.raises(UserError, match="no such file"):
@@ -134,7 +175,7 @@ def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_cos
     with pytest.raises(UserError, match="not readable as CSV"):
         read_results(tmp_path / "empty.csv")
     (tmp_path / "paper.csv").write_text("table\n")
-    with pytest.raises(UserError, match="column row, metric, value is missing"):
+    with pytest.raises(UserError, match="column row, target, metric, value is missing"):
         read_paper(tmp_path / "paper.csv")
     with pytest.raises(UserError, match="no such file"):
         read_paper(tmp_path / "absent.csv")

@@ -163,7 +163,19 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
     results, sheet = tmp_path / "results.csv", paper_path.with_name("experiments.csv")
     call("collect_results", config, "--evaluations", *evaluations, "--output", results)
     inputs = ["--results", results, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
-    call("make_tables", config, *inputs, "--tables", 1, 2, 4, "--output-dir", tmp_path / "tables")
+    call(
+        "make_tables",
+        config,
+        "--evaluations",
+        *evaluations,
+        *inputs,
+        "--tables",
+        1,
+        2,
+        4,
+        "--output-dir",
+        tmp_path / "tables",
+    )
     plotted = ["--results", results, "--costs", *costs, "--paper", paper_path]
     call("plot_results", config, *plotted, "--output-dir", tmp_path / "figures")
     written = {path.name for path in (tmp_path / "tables").iterdir()}

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opentrans.config import Config
 
-HELP = "make the paper's tables from results and costs, beside the paper's values"
+HELP = "make the paper's tables from evaluations, costs and comparisons, beside the paper's values"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line of the verb."""
-    parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
+    parser.add_argument("--evaluations", type=Path, nargs="*", default=[], help="metrics JSON files (evaluate)")
     parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
+    parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
+    parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="rounds.csv of subnetworks (Table 8)")
+    parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs of runs (Table 8)")
     parser.add_argument("--experiments", type=Path, required=True, help="experiments sheet")
     parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
@@ -23,12 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Build each table, write it in three formats."""
     from opentrans.experiments import read_experiments
-    from opentrans.reporting.results import collect_costs, read_results
+    from opentrans.reporting.results import (
+        CKA_METRICS,
+        COST_METRICS,
+        collect_measures,
+        collect_results,
+        count_iterations,
+    )
     from opentrans.reporting.tables import Sources, build_table, read_paper, write_caption, write_table
+    from opentrans.reporting.traces import read_logs, read_rounds
 
     config: Config = args.config
     experiments = read_experiments(args.experiments, config)
-    sources = Sources(read_results(args.results), collect_costs(args.costs), read_paper(args.paper), config.seeds)
+    measures = collect_measures(COST_METRICS, args.costs, "count the costs again")
+    measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
+    measures["training_iterations"] = count_iterations(read_rounds(args.rounds), read_logs(args.logs))
+    sources = Sources(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
     tables = {number: build_table(number, experiments, sources) for number in args.tables}
     for number, table in tables.items():
         caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator)

@@ -76,6 +76,8 @@ def find_subnetwork(
 ) -> tuple[Subnetwork, list[LogRow]]:
     """Find (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
 
+    ``joint`` gives the dense start of a run that is pruned while its target trains.
+
     Args:
         recipe: what to do.
         teacher: start weights and pool, on the device to train on.
@@ -100,7 +102,7 @@ def find_subnetwork(
         search.run()
         return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata, search.removed), search.log
     backbone = ClipBackbone.of_teacher(teacher)
-    masks = dense_masks(backbone) if recipe.method == "dense" else _draw_masks(recipe, backbone, seed, match)
+    masks = dense_masks(backbone) if recipe.method in ("dense", "joint") else _draw_masks(recipe, backbone, seed, match)
     return Subnetwork.of_backbone(backbone, masks, metadata), [describe_round(0, 0, masks, None)]
 
 

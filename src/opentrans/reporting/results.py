@@ -1,6 +1,6 @@
 """One tidy table of everything measured: a row for each run x seed x benchmark."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from opentrans.files import read_json, write_text
 
 KEYS = ["target", "subnetwork", "freeze", "seed", "benchmark"]
 COLUMNS = [*KEYS, "denominator", "miou", "miou_present", "miou_union", "images", "prompts"]
+COST_METRICS = ("params", "flops", "training_flops")
+CKA_METRICS = ("cka_vs_clip",)
 DECIMALS = 4
 EVALUATE_AGAIN = "evaluate this run again"
 
@@ -67,14 +69,30 @@ def write_results(path: Path, results: pd.DataFrame) -> None:
     write_text(path, results.to_csv(index=False, float_format=f"%.{DECIMALS}f", lineterminator="\n"))
 
 
-def collect_costs(paths: Iterable[Path]) -> pd.DataFrame:
-    """Gather costs files (`count-costs`), one row a run x seed."""
-    identity, metrics = KEYS[:-1], ["params", "flops", "training_flops"]
+Measures = dict[str, pd.DataFrame]
+
+
+def collect_measures(metrics: Sequence[str], paths: Iterable[Path], remedy: str) -> Measures:
+    """Figures of runs from JSON files (`count-costs`, `compare-backbones`): a frame a metric, a row a run x seed.
+
+    Raises:
+        UserError: a file lacks a field.
+    """
+    identity = KEYS[:-1]
     rows = []
     for path in paths:
-        content = read_json(path, "count the costs again")
+        content = read_json(path, remedy)
         missing = [name for name in [*identity, *metrics] if name not in content]
         if missing:
-            raise UserError(path, f"field {missing[0]} is missing", "count the costs again")
+            raise UserError(path, f"field {missing[0]} is missing", remedy)
         rows.append({name: content[name] for name in [*identity, *metrics]})
-    return pd.DataFrame(rows, columns=pd.Index([*identity, *metrics])).drop_duplicates(identity)
+    frame = pd.DataFrame(rows, columns=pd.Index([*identity, *metrics])).drop_duplicates(identity)
+    return {metric: frame[identity].assign(value=frame[metric]) for metric in metrics}
+
+
+def count_iterations(rounds: pd.DataFrame, logs: pd.DataFrame) -> pd.DataFrame:
+    """Iterations of search and training together, by run, from `read_rounds` and `read_logs`."""
+    searched = rounds.groupby(["subnetwork", "seed"])["iterations"].max()
+    trained = logs.groupby(KEYS[:-1])["iteration"].max().reset_index(name="trained")
+    total = trained.join(searched, on=["subnetwork", "seed"])
+    return trained[KEYS[:-1]].assign(value=total["trained"] + total["iterations"])

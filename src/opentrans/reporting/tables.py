@@ -1,6 +1,6 @@
 """The paper's tables, read back through the experiments sheet, each value beside the paper's."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +10,53 @@ from opentrans.errors import UserError
 from opentrans.experiments import Experiment
 from opentrans.files import write_text
 
-PAPER_FIELDS = ("table", "row", "metric", "value")
-# The cost columns of each table; a table that is not listed shows Params and FLOPs.
-COSTS = {1: ("params", "flops"), 2: ("training_flops",), 4: ("training_flops",)}
-DEFAULT_COSTS = ("params", "flops")
+PAPER_FIELDS = ("table", "row", "target", "metric", "value")
+PUBLISHED = "published"  # the target of a literature row in the paper's values
+QUOTED = " (quoted)"
+# What each table shows beside mIoU; one that is not listed shows mIoU only.
+MEASURES = {
+    1: ("params", "flops"),
+    2: ("training_flops",),
+    3: ("params", "flops"),
+    4: ("training_flops",),
+    8: ("training_iterations",),
+    9: ("cka_vs_clip",),
+}
 # Unit of the paper's value, and its factor.
 UNITS = {"params": ("M", 1e6), "flops": ("G", 1e9), "training_flops": ("P", 1e15)}
-TITLES = {"params": "Params", "flops": "FLOPs", "training_flops": "Training FLOPs", "mean": "mean"}
+TITLES = {
+    "params": "Params",
+    "flops": "FLOPs",
+    "training_flops": "Training FLOPs",
+    "training_iterations": "Training iterations",
+    "cka_vs_clip": "CKA to CLIP",
+    "mean": "mean",
+}
 PREFIXES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3}
 SUBJECTS = {
     1: "Transfer of a subnetwork to three frameworks.",
     2: "Selective fine-tuning: which half of the backbone's layers is frozen.",
+    3: "Subnetwork and selective fine-tuning together, beside the literature as the paper quotes it.",
     4: "Training FLOPs of the backbone.",
+    5: "The distillation loss of the search: text-guided against vision-guided.",
+    6: "Pruning inside the target with distillation and segmentation losses: share p a round, iterations t.",
+    7: "Pruning with distillation only, then fine-tuning: share p a round, iterations t.",
+    8: "Both pruning strategies at their best; iterations of search and training together.",
+    9: "Linear CKA between the target's backbone and the CLIP image encoder, mean over the stages.",
+    10: "Share of the backbone's layers that is frozen.",
 }
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What tables are made from: tidy results, costs (`collect_results`, `collect_costs`), the paper's values."""
+    """What tables are made from.
+
+    `results` as `collect_results` makes them; `measures` by metric: target, subnetwork, freeze, seed, value;
+    `paper` the paper's values, one a row.
+    """
 
     results: pd.DataFrame
-    costs: pd.DataFrame
+    measures: Mapping[str, pd.DataFrame]
     paper: pd.DataFrame
     seeds: Sequence[int]
 
@@ -51,25 +77,34 @@ def build_table(number: int, experiments: Sequence[Experiment], sources: Sources
     """Table `number`: a row for each experiment, for each metric a column and the paper's column beside it.
 
     Cells are text: one seed as a number, several as mean ± sample standard deviation, unmeasured ones empty.
+    The paper's literature rows come first, marked as quoted.
     """
-    rows = [row for row in experiments if row.table == number]
-    if not rows:
+    ours = [row for row in experiments if row.table == number]
+    rows: list[Experiment] = [*_quoted_rows(number, ours, sources.paper), *ours]
+    if not ours:
         raise UserError(f"table {number}", "the experiments sheet has no row for it", "add rows, or ask for another")
-    table = pd.DataFrame({"Method": [row.row for row in rows]})
-    benchmarks = list(dict.fromkeys(name for row in rows if row.evaluate for name in row.benchmarks))
+    table = pd.DataFrame({"Method": [row.row + QUOTED * (row.target == PUBLISHED) for row in rows]})
+    benchmarks = list(dict.fromkeys(name for row in ours if row.evaluate for name in row.benchmarks))
     for metric in [*benchmarks, *(["mean"] if benchmarks else [])]:
         names = benchmarks if metric == "mean" else [metric]
         table[f"{metric} (%)"] = [_show([f"{v:.1f}" for v in _summary(_mious(row, names, sources))]) for row in rows]
         table[f"{metric} paper"] = [_show_paper(_paper(row, names, sources), ".1f") for row in rows]
-    for metric in COSTS.get(number, DEFAULT_COSTS):
-        values = [_costs(row, metric, sources) for row in rows]
+    for metric in MEASURES.get(number, ()):
+        values = [_measures(row, metric, sources) for row in rows]
         unit, factor = _choose_unit(metric, [value for cell in values for value in cell])
         cells = [_summary([value / factor for value in cell]) for cell in values]
-        table[f"{TITLES[metric]} ({unit})"] = [_show([f"{v:.4g}" for v in cell]) for cell in cells]
-        table[f"{TITLES[metric]} paper ({UNITS[metric][0]})"] = [
-            _show_paper(_paper(row, [metric], sources), ".1f") for row in rows
-        ]
+        table[TITLES[metric] + unit] = [_show([f"{v:.4g}" for v in cell]) for cell in cells]
+        papers = [_paper(row, [metric], sources) for row in rows]
+        name, style = (f" ({UNITS[metric][0]})", ".1f") if metric in UNITS else ("", ".6g")
+        table[f"{TITLES[metric]} paper{name}"] = [_show_paper(value, style) for value in papers]
     return table
+
+
+def _quoted_rows(number: int, ours: Sequence[Experiment], paper: pd.DataFrame) -> list[Experiment]:
+    """The literature rows of a table: nothing of them is run."""
+    columns = tuple(dict.fromkeys(name for row in ours for name in row.benchmarks))
+    names = paper.loc[(paper["table"] == number) & (paper["target"] == PUBLISHED), "row"]
+    return [Experiment(number, name, PUBLISHED, "", "", columns, True) for name in dict.fromkeys(names)]
 
 
 def _select(frame: pd.DataFrame, row: Experiment, seeds: Sequence[int]) -> pd.DataFrame:
@@ -86,8 +121,9 @@ def _mious(row: Experiment, benchmarks: Sequence[str], sources: Sources) -> list
     return [float(value) for value in wide.dropna().mean(axis=1)]
 
 
-def _costs(row: Experiment, metric: str, sources: Sources) -> list[float]:
-    return [float(value) for value in _select(sources.costs, row, sources.seeds)[metric].dropna()]
+def _measures(row: Experiment, metric: str, sources: Sources) -> list[float]:
+    found = sources.measures.get(metric)
+    return [] if found is None else [float(value) for value in _select(found, row, sources.seeds)["value"].dropna()]
 
 
 def _paper(row: Experiment, metrics: Sequence[str], sources: Sources) -> float | None:
@@ -99,11 +135,14 @@ def _paper(row: Experiment, metrics: Sequence[str], sources: Sources) -> float |
 
 
 def _choose_unit(metric: str, values: Sequence[float]) -> tuple[str, float]:
-    """The paper's unit, or a smaller one in which the largest value is at least 1."""
+    """The paper's unit in brackets, or a smaller one in which the largest value is at least 1; "" for plain numbers."""
+    if metric not in UNITS:
+        return "", 1.0
     unit, factor = UNITS[metric]
     largest = max(values, default=factor)
     fitting = [(name, size) for name, size in PREFIXES.items() if size <= min(largest, factor)]
-    return fitting[0] if fitting else (unit, factor)
+    name, size = fitting[0] if fitting else (unit, factor)
+    return f" ({name})", size
 
 
 def _summary(values: Sequence[float]) -> list[float]:

@@ -17,6 +17,7 @@ from opentrans.signals import defer_signals
 from opentrans.training.checkpoint import check_identity, load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData, collate
 from opentrans.training.refusal import NotFinite, refuse_batch
+from opentrans.training.joint import JointPruning
 from opentrans.training.schedule import build_optimizer, get_lr
 from opentrans.training.steps import Stepper
 from opentrans.training.trace import Trace
@@ -36,6 +37,7 @@ class Run:
     identity: dict[str, str]
     workers: int = 0
     trace: Trace = field(default_factory=Trace)
+    pruning: JointPruning | None = None
     iteration: int = 0
     log: list[LogRow] = field(default_factory=list)
 
@@ -65,6 +67,13 @@ class Run:
         self.iteration, self.log = checkpoint.iteration, json.loads(checkpoint.identity["log"])
         self.trace.restore(checkpoint.extra, self.iteration, path)
         self.stepper.load_scaler(json.loads(checkpoint.identity["scaler"]))
+        if self.pruning is not None:
+            self.keeper = self.pruning.restore(self.target.backbone, self.iteration, path)
+
+    def prune(self) -> None:
+        """End a pruning round, where the target is pruned while it trains and one is due."""
+        if self.pruning is not None:
+            self.keeper = self.pruning.prune(self.target.backbone, self.iteration) or self.keeper
 
 
 def train(run: Run, until: int, unfinished: Unfinished) -> None:
@@ -85,6 +94,7 @@ def train(run: Run, until: int, unfinished: Unfinished) -> None:
             except NotFinite as error:
                 raise refuse_batch(run.data, iteration, run.settings.batch_size, error, unfinished) from None
             run.iteration = iteration + 1
+            run.prune()
             run.trace.note(run.iteration, run.target.backbone)
             if run.iteration % run.settings.log_every == 0 or run.iteration == until:
                 lr = get_lr(run.settings.optimizer, iteration)

@@ -13,17 +13,20 @@ from pydantic import BaseModel
 from opentrans.clip.regions import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
-from opentrans.config import Config, TargetConfig
+from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TransferConfig
 from opentrans.data.prepared import PreparedDataset
+from opentrans.errors import UserError
 from opentrans.experiments import get_named
 from opentrans.files import sha256
 from opentrans.freezing.freeze import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan
+from opentrans.models.protocol import Target
 from opentrans.models.registry import build_target
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
 from opentrans.tensors import select_device
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
+from opentrans.training.joint import JointPruning, make_joint_settings
 from opentrans.training.randomness import seed_generators
 
 
@@ -45,7 +48,25 @@ def build_run(args: argparse.Namespace) -> Run:
         apply_freeze_plan(target.backbone, FreezePlan.read(args.plan))
     data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
     keeper = MaskKeeper(target.backbone, subnetwork.masks)
-    return Run(target, data, settings.transfer, keeper, get_identity(args, settings), config.workers)
+    transfer, pruning = settings.transfer, None
+    if subnetwork.metadata.get("method") == "joint":
+        transfer, pruning = plan_joint_pruning(target, transfer, subnetwork)
+    return Run(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning)
+
+
+def plan_joint_pruning(
+    target: Target, transfer: TransferConfig, start: Subnetwork
+) -> tuple[TransferConfig, JointPruning]:
+    """Settings and rounds of a run that prunes its target, by the recipe in the metadata of the dense `start`.
+
+    Raises:
+        UserError: the target trains no backbone.
+    """
+    if not target.trains_backbone:
+        raise UserError("subnetwork of method joint", "this target trains no backbone", "take another target")
+    recipe = SubnetworkRecipe.model_validate_json(start.metadata["recipe"])
+    pruning = JointPruning.of_recipe(recipe, target.backbone)
+    return make_joint_settings(transfer, recipe, len(pruning.kept)), pruning
 
 
 def build_training_data(

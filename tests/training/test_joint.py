@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from opentrans.config import SubnetworkRecipe
+from opentrans.errors import UserError
+from opentrans.files import sha256
+from opentrans.models.backbone import get_prunable
+from opentrans.training.engine import train
+from opentrans.training.joint import JointPruning, find_masks, make_joint_settings
+
+RECIPE = SubnetworkRecipe(method="joint", prune_share=0.3, density=0.3, iterations=2, recovery_iterations=1)
+
+
+@pytest.fixture
+def make_joint_run(make_run):
+    def make():
+        run = make_run()
+        with torch.no_grad():
+            for weight in get_prunable(run.target.backbone).values():
+                weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel())))
+        run.pruning = JointPruning.of_recipe(RECIPE, run.target.backbone)
+        run.keeper = run.pruning.restore(run.target.backbone, 0, "start")
+        run.settings = make_joint_settings(run.settings, RECIPE, len(run.pruning.kept))
+        return run
+
+    return make
+
+
+def count(run):
+    return sum(int(mask.sum()) for mask in find_masks(run.target.backbone).values())
+
+
+def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(make_joint_run, tmp_path):
+    run = make_joint_run()
+    total = sum(weight.numel() for weight in get_prunable(run.target.backbone).values())
+    assert run.settings.iterations == 2 * len(run.pruning.kept) + 1
+    before = find_masks(run.target.backbone)
+    for iteration in range(1, run.settings.iterations + 1):
+        train(run, iteration, Unfinished.beside(tmp_path / "checkpoint"))
+        rounds = min(iteration // 2, len(run.pruning.kept))
+        assert count(run) == (run.pruning.kept[rounds - 1] if rounds else total)
+        masks = find_masks(run.target.backbone)
+        assert not any((masks[name] & ~before[name]).any() for name in masks)
+        before = masks
+    assert count(run) == -(-3 * total // 10)
+
+
+def test_a_resumed_joint_run_ends_with_the_same_bytes(make_joint_run, tmp_path):
+    whole = make_joint_run()
+    train(whole, whole.settings.iterations, Unfinished.beside(tmp_path / "ignored"))
+    whole.save(tmp_path / "whole")
+    first = make_joint_run()
+    train(first, 5, Unfinished.beside(tmp_path / "ignored"))
+    first.save(tmp_path / "unfinished")
+    second = make_joint_run()
+    second.resume(tmp_path / "unfinished")
+    train(second, second.settings.iterations, Unfinished.beside(tmp_path / "ignored"))
+    second.save(tmp_path / "resumed")
+    assert sha256(tmp_path / "whole") == sha256(tmp_path / "resumed")
+
+
+def test_a_checkpoint_with_too_many_weights_is_refused(make_joint_run):
+    run = make_joint_run()
+    with pytest.raises(UserError, match=r"c\.safetensors: \d+ weights are not zero, \d+ remain after round 1"):
+        run.pruning.restore(run.target.backbone, 3, "c.safetensors")
+
+
+def test_the_learning_rate_has_no_steps(make_joint_run):
+    assert make_joint_run().settings.optimizer.milestones == []
