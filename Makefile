@@ -20,7 +20,7 @@ check: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/dvc stage list
-	$(BIN)/python -m opentrans update-readme --check $(if $(wildcard results/mini/report.html),--results results/mini)
+	$(BIN)/python -m opentrans update-readme --check $(if $(wildcard results/mini/summary.html),--results results/mini)
 
 tests: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85

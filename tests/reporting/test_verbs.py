@@ -123,17 +123,24 @@ def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, prepar
         evaluate(config, prepared_benchmark, tmp_path, texts=("",))
 
 
-def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, benchmark, tmp_path):
+def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, prepared_benchmark, tmp_path):
     monkeypatch.setattr("opentrans.models.loading.load_target", lambda *_: AlwaysClassOne())
     maps = tmp_path / "han/ours/none/seed0/pc59.safetensors"
     given = ["--run", tmp_path / "run.safetensors", "--target", "han", "--teacher", "t", "--train-text", "t"]
     text = ["--text", tmp_path / "text.safetensors"]
-    call("predict_benchmark", config, *given, "--dataset", benchmark, *text, "--output", maps)
+    call("predict_benchmark", config, *given, "--dataset", prepared_benchmark, *text, "--output", maps)
     tensors, metadata = load_tensors(maps, "")
     assert {name: tensor.tolist() for name, tensor in tensors.items()} == {"p0": [[1] * 4] * 4}
     assert metadata["run_sha256"] == sha256(tmp_path / "run.safetensors")
     call(
-        "plot_predictions", config, "--dataset", benchmark, "--predictions", maps, "--output-dir", tmp_path / "figures"
+        "plot_predictions",
+        config,
+        "--dataset",
+        prepared_benchmark,
+        "--predictions",
+        maps,
+        "--output-dir",
+        tmp_path / "figures",
     )
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"figure{number}.{kind}" for number in (5, 8) for kind in ("svg", "png")
@@ -162,7 +169,7 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
     evaluations, costs = make_files(config.seeds)
     results, sheet = tmp_path / "results.csv", paper_path.with_name("experiments.csv")
     call("collect_results", config, "--evaluations", *evaluations, "--output", results)
-    inputs = ["--results", results, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
+    inputs = ["--evaluations", *evaluations, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
     call(
         "make_tables",
         config,

@@ -41,7 +41,7 @@ def test_figures_and_a_report_come_with_the_tables(finished):
     figures = {path.name for path in (finished.results / "figures").iterdir()}
     names = ("table1_mean", "figure1", "figure5", "figure8", "density_layers", "density_rounds", "training_subnetworks")
     assert figures >= {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
-    page = (finished.results / "report.html").read_text()
+    page = (finished.results / "summary.html").read_text()
     assert page.count("<img") == len(figures) / 2
     assert 'id="table1"' in page
 

@@ -48,6 +48,7 @@ JOBS = f"{RESULTS}/benchmarks"
 TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
 REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
+CLAIMS = get_project_file("config/claims.csv")
 REPORT = REPOSITORY / "workflow/report"
 SHEET = get_project_file(CONFIG.experiments)
 TEXTS = f"{RESULTS}/text"
@@ -83,6 +84,19 @@ ALPHA_FIGURES = {
 PICTURE_FIGURES = {
     "figure5": "5: predictions",
     "figure8": "8: more predictions",
+}
+FIGURES = (*RESULT_FIGURES, *SUBNETWORK_FIGURES, *TRAINING_FIGURES)
+# The default target makes the tables of the configuration, `paper` all tables of the sheet.
+ALL_TABLES = sorted({experiment.table for experiment in EXPERIMENTS})
+COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
+# What else each of the two writes: collected results and report, by the tables they hold and the figures.
+SCOPES = {
+    "summary": (CONFIG.tables, FIGURES),
+    "report": (ALL_TABLES, (*FIGURES, *ALPHA_FIGURES, *PICTURE_FIGURES)),
+}
+COLLECTED = {
+    "summary": f"{RESULTS}/results.csv",
+    "report": f"{RESULTS}/all_results.csv",
 }
 USES_GPU = CONFIG.device != "cpu"
 
@@ -386,42 +400,49 @@ def get_checkpoints():
     ]
 
 
-def get_evaluations():
-    """The evaluations that the tables need."""
-    runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
+def get_evaluations(tables):
+    """The evaluations that these tables need."""
     return [
         format_run(f"{RESULTS}/evaluations/{RUN}/{benchmark}.json", run)
-        for run in runs
+        for run in get_runs(tables)
         for benchmark in CONFIG.benchmarks
     ]
 
 
-def get_costs():
-    """The costs that the tables need."""
+def get_costs(tables):
+    """The costs that these tables need; a target that is pruned while it trains has none (its density changes)."""
     return [
         format_run(f"{RESULTS}/costs/{RUN}/costs.json", run)
-        for run in runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds)
+        for run in runs_of(EXPERIMENTS, tables, CONFIG.seeds)
+        if CONFIG.subnetworks[run.subnetwork].method != "joint"
     ]
 
 
-def get_tables():
-    """The tables."""
+def get_comparisons(tables):
+    """The comparisons of backbones with CLIP, where one of these tables shows them."""
+    shown = [number for number in tables if number in COMPARING_TABLES]
+    runs = runs_of(EXPERIMENTS, shown, CONFIG.seeds)
+    return [format_run(f"{RESULTS}/cka/{RUN}/cka.json", run) for run in runs]
+
+
+def get_tables(numbers):
+    """These tables."""
     return [
         f"{RESULTS}/tables/table{number}.{kind}"
-        for number in CONFIG.tables
+        for number in numbers
         for kind in ("csv", "md", "tex")
     ]
 
 
-def get_table_sheets():
-    """The tables as CSV."""
-    return [path for path in get_tables() if path.endswith(".csv")]
+def get_table_sheets(numbers):
+    """These tables as CSV."""
+    return [path for path in get_tables(numbers) if path.endswith(".csv")]
 
 
-def mark_tables():
-    """The tables; the CSV goes into Snakemake's report with the table's caption."""
+def mark_tables(numbers):
+    """These tables; the CSV goes into Snakemake's report with the table's caption."""
     files = []
-    for path in get_tables():
+    for path in get_tables(numbers):
         name = Path(path).stem
         if path.endswith(".csv") and (REPORT / f"{name}.rst").exists():
             labels = {"table": name.removeprefix("table")}
@@ -439,40 +460,57 @@ def get_captions_of_report():
     ]
 
 
-def get_drawings():
-    """The figures as SVG."""
-    return [path for path in get_figures() if path.endswith(".svg")]
+def get_claims(scope):
+    """The judged claims, which only the report holds."""
+    return [f"{RESULTS}/claims.csv"] if scope == "report" else []
 
 
-def get_runs():
-    """The evaluated runs that the tables need."""
-    return runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
+def get_claims_option(wildcards, input):
+    """The command-line option for `get_claims`."""
+    return f"--claims {input.claims}" if input.claims else ""
 
 
-def get_subnetworks(file):
-    """A file of each subnetwork behind these runs."""
-    pairs = dict.fromkeys((run.subnetwork, run.seed) for run in get_runs())
+def get_drawings(figures):
+    """These figures as SVG."""
+    return [path for path in get_figures(figures) if path.endswith(".svg")]
+
+
+def get_runs(tables):
+    """The evaluated runs that these tables need."""
+    return runs_of(EXPERIMENTS, tables, CONFIG.seeds, evaluated_only=True)
+
+
+def get_subnetworks(file, tables):
+    """A file of each subnetwork behind the runs of these tables."""
+    pairs = dict.fromkeys((run.subnetwork, run.seed) for run in get_runs(tables))
     return [
         f"{RESULTS}/subnetworks/{subnetwork}/seed{seed}/{file}"
         for subnetwork, seed in pairs
     ]
 
 
-def get_training_logs():
-    """The training logs of these runs."""
-    return [format_run(f"{RESULTS}/runs/{RUN}/log.csv", run) for run in get_runs()]
+def get_training_logs(tables):
+    """The training logs of the runs of these tables."""
+    return [
+        format_run(f"{RESULTS}/runs/{RUN}/log.csv", run) for run in get_runs(tables)
+    ]
 
 
-def get_figures():
-    """All figures, as SVG and PNG."""
+def get_iteration_files(name, tables):
+    """Rounds or logs, where one of these tables counts iterations."""
+    shown = [number for number in tables if number in COUNTING_TABLES]
+    return (
+        get_training_logs(shown)
+        if name == "log.csv"
+        else get_subnetworks("rounds.csv", shown)
+    )
+
+
+def get_figures(figures):
+    """These figures, as SVG and PNG."""
     return [
         f"{RESULTS}/figures/{name}.{kind}"
-        for name in (
-            *RESULT_FIGURES,
-            *SUBNETWORK_FIGURES,
-            *TRAINING_FIGURES,
-            *PICTURE_FIGURES,
-        )
+        for name in figures
         for kind in ("svg", "png")
     ]
 
@@ -480,7 +518,7 @@ def get_figures():
 def get_predictions():
     """The predictions that Figures 5 and 8 show: of each target its run with the subnetwork `ours`, or its first."""
     shown = {}
-    for run in get_runs():
+    for run in get_runs(CONFIG.tables):
         if run.seed == CONFIG.seeds[0]:
             best = (run.subnetwork, run.freeze) == ("ours", "none")
             shown[run.target] = run if best else shown.get(run.target, run)

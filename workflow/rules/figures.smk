@@ -1,7 +1,7 @@
 rule plot_results:
     input:
-        results=f"{RESULTS}/results.csv",
-        costs=get_costs(),
+        results=COLLECTED["summary"],
+        costs=get_costs(CONFIG.tables),
         paper=PAPER,
     output:
         mark_figures(RESULT_FIGURES),
@@ -29,8 +29,8 @@ rule plot_results:
 
 rule plot_subnetworks:
     input:
-        layers=get_subnetworks("layers.csv"),
-        rounds=get_subnetworks("rounds.csv"),
+        layers=get_subnetworks("layers.csv", CONFIG.tables),
+        rounds=get_subnetworks("rounds.csv", CONFIG.tables),
     output:
         mark_figures(SUBNETWORK_FIGURES),
     log:
@@ -57,7 +57,7 @@ rule plot_subnetworks:
 
 rule plot_training:
     input:
-        logs=get_training_logs(),
+        logs=get_training_logs(CONFIG.tables),
     output:
         mark_figures(TRAINING_FIGURES),
     log:

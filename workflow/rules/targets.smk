@@ -30,4 +30,4 @@ rule runs:
 
 rule evaluations:
     input:
-        get_evaluations(),
+        get_evaluations(CONFIG.tables),

@@ -1,0 +1,40 @@
+"""``judge-claims``: which of the paper's claims hold in this run."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentrans.config import Config
+
+HELP = "judge the paper's claims by this run's results: effect, spread, paired test, verdict"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("--results", type=Path, required=True, help="results (collect-results)")
+    parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
+    parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
+    parser.add_argument("--experiments", type=Path, required=True, help="experiments sheet")
+    parser.add_argument("--claims", type=Path, required=True, help="sheet of claims")
+    parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
+    parser.add_argument("--output", type=Path, required=True, help="claims with evidence and verdict (CSV)")
+    parser.add_argument("--markdown", type=Path, required=True, help="the same to read, with the rule")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Judge and write."""
+    from opentrans.experiments import read_experiments
+    from opentrans.files import write_text
+    from opentrans.reporting.claims import RULE, Evidence, judge_claims, read_claims
+    from opentrans.reporting.results import CKA_METRICS, COST_METRICS, collect_measures, read_results
+    from opentrans.reporting.tables import read_paper
+
+    config: Config = args.config
+    measures = collect_measures(COST_METRICS, args.costs, "count the costs again")
+    measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
+    evidence = Evidence(read_results(args.results), measures, read_paper(args.paper), config.seeds)
+    table = judge_claims(read_claims(args.claims, read_experiments(args.experiments, config)), evidence)
+    write_text(args.output, table.to_csv(index=False, lineterminator="\n"))
+    heading = f"# Claims of the paper, profile {config.profile}\n\n{RULE}\n\n"
+    write_text(args.markdown, heading + table.to_markdown(index=False, disable_numparse=True) + "\n")
