@@ -7,6 +7,7 @@ from opentrans.files import sha256
 from opentrans.models.backbone import get_prunable
 from opentrans.training.engine import train
 from opentrans.training.joint import JointPruning, find_masks, make_joint_settings
+from opentrans.training.unfinished import Unfinished
 
 RECIPE = SubnetworkRecipe(method="joint", prune_share=0.3, density=0.3, iterations=2, recovery_iterations=1)
 
@@ -36,7 +37,7 @@ def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(mak
     assert run.settings.iterations == 2 * len(run.pruning.kept) + 1
     before = find_masks(run.target.backbone)
     for iteration in range(1, run.settings.iterations + 1):
-        train(run, iteration, Unfinished.beside(tmp_path / "checkpoint"))
+        train(run, iteration, Unfinished(tmp_path / "unfinished"))
         rounds = min(iteration // 2, len(run.pruning.kept))
         assert count(run) == (run.pruning.kept[rounds - 1] if rounds else total)
         masks = find_masks(run.target.backbone)
@@ -47,14 +48,14 @@ def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(mak
 
 def test_a_resumed_joint_run_ends_with_the_same_bytes(make_joint_run, tmp_path):
     whole = make_joint_run()
-    train(whole, whole.settings.iterations, Unfinished.beside(tmp_path / "ignored"))
+    train(whole, whole.settings.iterations, Unfinished(tmp_path / "unfinished"))
     whole.save(tmp_path / "whole")
     first = make_joint_run()
-    train(first, 5, Unfinished.beside(tmp_path / "ignored"))
-    first.save(tmp_path / "unfinished")
+    train(first, 5, Unfinished(tmp_path / "unfinished"))
+    first.save(tmp_path / "half")
     second = make_joint_run()
-    second.resume(tmp_path / "unfinished")
-    train(second, second.settings.iterations, Unfinished.beside(tmp_path / "ignored"))
+    second.resume(tmp_path / "half")
+    train(second, second.settings.iterations, Unfinished(tmp_path / "unfinished"))
     second.save(tmp_path / "resumed")
     assert sha256(tmp_path / "whole") == sha256(tmp_path / "resumed")
 

@@ -16,8 +16,8 @@ from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.signals import defer_signals
 from opentrans.training.checkpoint import check_identity, load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.refusal import NotFinite, refuse_batch
 from opentrans.training.joint import JointPruning
+from opentrans.training.refusal import NotFinite, refuse_batch
 from opentrans.training.schedule import build_optimizer, get_lr
 from opentrans.training.steps import Stepper
 from opentrans.training.trace import Trace

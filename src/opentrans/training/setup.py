@@ -51,7 +51,7 @@ def build_run(args: argparse.Namespace) -> Run:
     transfer, pruning = settings.transfer, None
     if subnetwork.metadata.get("method") == "joint":
         transfer, pruning = plan_joint_pruning(target, transfer, subnetwork)
-    return Run(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning)
+    return Run(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning=pruning)
 
 
 def plan_joint_pruning(
