@@ -71,7 +71,7 @@ def pixel_tiles(embedding: Tensor, text: TextEmbeddings, size: tuple[int, int]) 
 def pixel_customary(embedding: Tensor, text: TextEmbeddings, size: tuple[int, int]) -> Tensor:
     """logits at low resolution, best synonym, resize classes x height x width, argmax"""
     cosines = torch.einsum("dhw,pd->hwp", F.normalize(embedding, dim=0), text.embeddings)
-    scores = text.class_scores(cosines).permute(2, 0, 1)
+    scores = text.class_scores(cosines).permute(2, 0, 1).contiguous()  # strided, the rest is four times slower
     return F.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0].argmax(0)
 
 
