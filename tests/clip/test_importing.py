@@ -119,3 +119,10 @@ def test_weights_that_do_not_fit_are_damaged_or_not_finite_are_user_errors(teach
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="not the weights"):
         import_teacher(architecture, str(path))
+
+
+def test_random_weights_have_the_right_shapes_and_are_always_the_same(architecture):
+    one, two = (import_teacher(architecture, "random").clip.state_dict() for _ in range(2))
+    assert one.keys() == Teacher(architecture).clip.state_dict().keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert one["visual.conv1.weight"].std() > 0

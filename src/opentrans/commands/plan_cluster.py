@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     from opentrans.costs.workload import plan_work
-    from opentrans.data.prepare import DATASETS
+    from opentrans.data.datasets import DATASETS
     from opentrans.experiments import read_experiments
 
     seconds = dict(parse_seconds(entry) for entry in args.seconds)
