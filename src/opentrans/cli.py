@@ -43,8 +43,9 @@ def build_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
     for verb in verbs:
         module = import_verb(verb)
         subparser = subparsers.add_parser(verb, help=module.HELP, description=module.HELP)
+        default = None if getattr(module, "OWN_CONFIG", False) else [DEFAULT_CONFIG]
         subparser.add_argument(
-            "--config", type=Path, nargs="+", default=[DEFAULT_CONFIG], help="YAML files, later ones laid over earlier"
+            "--config", type=Path, nargs="+", default=default, help="YAML files, later ones laid over earlier"
         )
         module.add_arguments(subparser)
     return parser
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> None:
     """Read the configuration and run the verb; what the machine does to it is a `UserError` too."""
     try:
         verb = import_verb(args.verb)
-        args.config = load_config(args.config) if getattr(verb, "NEEDS_CONFIG", True) else None
+        needed = getattr(verb, "NEEDS_CONFIG", True) and args.config is not None
+        args.config = load_config(args.config) if needed else None
         verb.run(args)
     except BrokenPipeError:
         raise

@@ -38,7 +38,9 @@ def find_run(path: Path, config: Config | None = None) -> TrainedRun:
     """
     checkpoint = path / CHECKPOINT if path.is_dir() else path
     if not checkpoint.is_file():
-        raise UserError(path, f"no such run (no {CHECKPOINT} there)", REMEDY)
+        inside = sorted(path.glob(f"**/seed*/{CHECKPOINT}"))[:3] if path.is_dir() else []
+        remedy = f"take one of the runs in it, such as {', '.join(str(p.parent) for p in inside)}" if inside else REMEDY
+        raise UserError(path, f"no such run (no {CHECKPOINT} there)", remedy)
     parts = checkpoint.resolve().parts
     seed = re.fullmatch(r"seed(\d+)", parts[-2]) if len(parts) > 6 else None
     if seed is None or parts[-6] != "runs":

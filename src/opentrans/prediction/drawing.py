@@ -1,0 +1,84 @@
+"""What a label map looks like: over the picture with names, and as a legend."""
+
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Int, UInt
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from opentrans.palette import get_colours
+
+MIN_SIDE = 480  # smaller pictures are enlarged in the overlay, so that names can be read
+MIN_NAMED_SHARE = 0.004  # of the picture: smaller regions get no name
+SEARCH_SIDE = 256  # where a name goes is looked for on a map of about this size
+
+
+@cache
+def _get_font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu, which comes with matplotlib and has more scripts than Pillow's own font."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
+
+
+def draw_overlay(
+    image: UInt[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], names: list[str], alpha: float
+) -> Image.Image:
+    """The picture under its classes' colours, borders in white, the largest region of each class named."""
+    factor = -(-MIN_SIDE // min(labels.shape)) if min(labels.shape) < MIN_SIDE else 1
+    image, labels = (part.repeat(factor, 0).repeat(factor, 1) for part in (image, labels))
+    colours = get_colours(len(names))[labels]
+    mixed = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
+    border = np.zeros(labels.shape, bool)
+    border[1:] |= labels[1:] != labels[:-1]
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    mixed[border] = 255
+    picture = Image.fromarray(mixed)
+    _write_names(picture, labels, names)
+    return picture
+
+
+def _write_names(picture: Image.Image, labels: np.ndarray, names: list[str]) -> None:
+    draw, size = ImageDraw.Draw(picture), max(13, min(picture.size) // 28)
+    font, taken = _get_font(size), list[tuple[float, float, float, float]]()
+    counts = np.bincount(labels.ravel(), minlength=len(names))
+    for index in np.argsort(-counts, kind="stable"):
+        if counts[index] < max(1, MIN_NAMED_SHARE * labels.size):
+            break
+        column, row = find_centre(labels == index)
+        left, top, right, bottom = draw.textbbox((column, row), names[index], font, anchor="mm", stroke_width=2)
+        x = column + max(0, 2 - left) - max(0, right - picture.width + 2)
+        y = row + max(0, 2 - top) - max(0, bottom - picture.height + 2)
+        box = draw.textbbox((x, y), names[index], font, anchor="mm", stroke_width=2)
+        if not any(a < right and left < c and b < bottom and top < d for a, b, c, d in taken
+                   for left, top, right, bottom in [box]):  # fmt: skip
+            draw.text((x, y), names[index], "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
+            taken.append(box)
+
+
+def find_centre(mask: np.ndarray) -> tuple[int, int]:
+    """X and y of the point of the largest connected part of `mask` that lies farthest from its border."""
+    step = max(1, min(mask.shape) // SEARCH_SIDE)
+    small = mask[::step, ::step] if mask[::step, ::step].any() else mask
+    step = step if small is not mask else 1
+    parts, count = ndimage.label(small)
+    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1 if count > 1 else 1
+    depth = ndimage.distance_transform_edt(np.pad(parts == largest, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(x) * step, int(y) * step
+
+
+def draw_legend(names: list[str], shares: np.ndarray) -> Image.Image:
+    """Colour, name and share of every class that occurs, the largest first."""
+    order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index] > 0]
+    font, colours = _get_font(18), get_colours(len(names))
+    texts = [f"{names[index]}  {shares[index]:.1%}" for index in order]
+    width = 60 + max(int(font.getlength(text)) for text in texts)
+    picture = Image.new("RGB", (width, 12 + 28 * len(order)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (index, text) in enumerate(zip(order, texts, strict=True)):
+        top = 8 + 28 * row
+        draw.rectangle((10, top, 34, top + 20), tuple(int(value) for value in colours[index]), "black")
+        draw.text((44, top + 10), text, "black", font, anchor="lm")
+    return picture
