@@ -81,12 +81,12 @@ def _prepare(root: Path, workers: int) -> Path:
 
 
 def ours_one_process(root: Path) -> Path:
-    """opentrans, one process: label maps, segment maps, hashes, checks, journal, statistics"""
+    """opentrans, one process: label maps, hashes, checks, journal, statistics"""
     return _prepare(root, 1)
 
 
 def ours_two_processes(root: Path) -> Path:
-    """opentrans, two processes: label maps, segment maps, hashes, checks, journal, statistics"""
+    """opentrans, two processes: label maps, hashes, checks, journal, statistics"""
     return _prepare(root, 2)
 
 

@@ -9,7 +9,7 @@ from opentrans.cli import get_verbs, main
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
     "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "finetune", "evaluate", "profile-target", "count-costs",
-    "compare-backbones", "collect-results", "make-tables", "schema", "update-readme",
+    "compare-backbones", "data", "predict", "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
     "predict-benchmark", "make-report", "trace-alphas",
 }  # fmt: skip

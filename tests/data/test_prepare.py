@@ -54,13 +54,18 @@ def test_coco_histogram_agrees_with_a_loop_over_segments(config: DataConfig, raw
 
 
 def test_coco_segments_are_numbered_in_the_order_of_the_json(config: DataConfig, raw: Path, tmp_path: Path):
-    prepare("coco", "val", config, tmp_path / "out")
+    prepare("coco", "val", config.model_copy(update={"regions": "segment"}), tmp_path / "out")
     prepared = PreparedDataset.open(tmp_path / "out")
     content = json.loads((raw / "coco/annotations/panoptic_val2017.json").read_text())
     segments, label = prepared.segments(0), prepared.label(0)
     areas = [segment["area"] for segment in content["annotations"][0]["segments_info"]]
     assert np.bincount(segments.ravel())[1:].tolist() == areas
     np.testing.assert_array_equal(segments == 0, label == 255)
+
+
+def test_coco_segments_are_written_only_where_the_configuration_uses_them(config: DataConfig, tmp_path: Path):
+    prepare("coco", "val", config.model_copy(update={"regions": "class"}), tmp_path / "out")
+    assert PreparedDataset.open(tmp_path / "out").segments(0) is None
 
 
 def test_pascal_histograms_agree_with_the_label_maps(config: DataConfig, raw: Path, tmp_path: Path):

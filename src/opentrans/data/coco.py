@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt
+from jaxtyping import UInt
 
 from opentrans.config import DataConfig
 from opentrans.data.maps import read_packed_ids
@@ -27,6 +27,7 @@ class CocoPanoptic(Source):
     """``coco/{split}2017``, ``coco/panoptic_{split}2017`` and ``coco/annotations/panoptic_{split}2017.json``."""
 
     def __init__(self, root: Path, split: str, config: DataConfig) -> None:
+        self.with_segments = config.regions == "segment"
         self.path = root / f"annotations/panoptic_{split}2017.json"
         try:
             content = read_json(self.path, ROOT_REMEDY, _shorten)
@@ -59,16 +60,18 @@ class CocoPanoptic(Source):
             raise UserError(self.path, problem, "complete the download")
 
     def fingerprint(self, item: Item) -> bytes:
-        """The rows of the image in the JSON file."""
-        return self.segments[item.image_id].tobytes()
+        """The rows of the image in the JSON file, and whether segments are written."""
+        return bytes([self.with_segments]) + self.segments[item.image_id].tobytes()
 
     def decode(self, item: Item) -> Decoded:
         """Classes and segment numbers of every pixel; id 0 is unlabelled."""
         ids, table = read_packed_ids(item.label), self.segments[item.image_id]
-        return decode_ids(ids, table, len(self.vocabulary), item.label)
+        return decode_ids(ids, table, len(self.vocabulary), item.label, self.with_segments)
 
 
-def decode_ids(ids: UInt[np.ndarray, "h w"], table: Int[np.ndarray, "n 3"], classes: int, path: Path) -> Decoded:
+def decode_ids(
+    ids: UInt[np.ndarray, "h w"], table: UInt[np.ndarray, "n 3"], classes: int, path: Path, with_segments: bool = True
+) -> Decoded:
     """Look up each run of equal ids once, then repeat what was found: maps have far fewer runs than pixels.
 
     Args:
@@ -76,6 +79,7 @@ def decode_ids(ids: UInt[np.ndarray, "h w"], table: Int[np.ndarray, "n 3"], clas
         table: rows (segment id, class or `IGNORE_8`, number), sorted by id.
         classes: number of classes; ignored pixels are counted after them.
         path: the file, for the message.
+        with_segments: give the segments' numbers too.
     """
     flat = ids.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
@@ -88,8 +92,10 @@ def decode_ids(ids: UInt[np.ndarray, "h w"], table: Int[np.ndarray, "n 3"], clas
     classes_of_runs, numbers = table[row, 1], table[row, 2]
     counted = np.where(classes_of_runs == IGNORE_8, classes, classes_of_runs)
     pixels = np.bincount(counted, weights=lengths, minlength=classes + 1).astype(np.int64)
-    narrow = np.uint8 if len(table) <= 256 else np.uint16
     labels = np.repeat(classes_of_runs.astype(np.uint8), lengths).reshape(ids.shape)
+    if not with_segments:
+        return Decoded(labels, pixels=pixels)
+    narrow = np.uint8 if len(table) <= 256 else np.uint16
     return Decoded(labels, np.repeat(numbers.astype(narrow), lengths).reshape(ids.shape), pixels=pixels)
 
 
@@ -102,10 +108,10 @@ def _shorten(entry: dict[str, Any]) -> Any:
     return entry
 
 
-def _table(segments: list[tuple[int, int, int]], class_of: Mapping[int, int]) -> Int[np.ndarray, "n 3"]:
+def _table(segments: list[tuple[int, int, int]], class_of: Mapping[int, int]) -> UInt[np.ndarray, "n 3"]:
     """Rows of segment id, class index and number (1.. in the file's order), sorted by id; id 0 is unlabelled."""
     rows = [(identifier, class_of[category], number) for number, (identifier, category, _) in enumerate(segments, 1)]
-    return np.array(sorted([(0, IGNORE_8, 0), *rows]), np.int32)
+    return np.array(sorted([(0, IGNORE_8, 0), *rows]), np.uint32)
 
 
 def _sum_areas(annotations: list[dict[str, Any]], class_of: Mapping[int, int]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.data.folders import check_replaceable, replace_folder
@@ -64,7 +64,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Write an entry; the files that it names are written already."""
-        self.stream.write(json.dumps(asdict(entry)) + "\n")
+        self.stream.write(json.dumps(vars(entry)) + "\n")
         self.unflushed += 1
         if self.unflushed >= FLUSH_EVERY:
             self.stream.flush()

@@ -1,5 +1,7 @@
 """Label maps as files: fast to write, small, and in colours when somebody opens one."""
 
+import struct
+import zlib
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -16,28 +18,45 @@ try:
 except ImportError:  # the extra `fast` is not installed: the same, in twice the time
     pyspng = None
 
-Z_RLE = 3  # zlib's strategy for runs of equal bytes, which is what label maps are
 DAMAGED = "download or unpack this file again"
 RGB_HEADER = b"\x08\x02"  # PNG's bit depth and colour type
+PNG_START, UP_FILTER, GREY, INDEXED = b"\x89PNG\r\n\x1a\n", 2, 0, 3
 JPEG_END, PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
 @cache
-def _palette() -> bytes:
-    return get_palette()
+def _get_palette_chunk() -> bytes:
+    return _make_chunk(b"PLTE", get_palette())
 
 
-def encode_map(values: np.ndarray) -> bytes:
-    """A (height, width) map of uint8 (palette PNG: no row filters, a third of their time) or uint16 as PNG."""
-    if values.dtype == np.uint8:
-        size = values.shape[1], values.shape[0]
-        picture = Image.frombuffer("P", size, np.ascontiguousarray(values), "raw", "P", 0, 1)
-        picture.putpalette(_palette())
-    else:
-        picture = Image.fromarray(values.astype(np.uint16, copy=False))
-    stream = BytesIO()
-    picture.save(stream, "PNG", compress_level=1, compress_type=Z_RLE)
-    return stream.getvalue()
+def _make_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def encode_map(values: UInt[np.ndarray, "h w"]) -> bytes:
+    """A map of uint8 (with a palette) or uint16 as PNG.
+
+    Every row is stored as the difference to the one above and compressed as runs of equal bytes, which suits label
+    maps: half of Pillow's time, because it tries all filters, and two thirds of its bytes.
+    """
+    narrow = values.dtype == np.uint8
+    raw = np.ascontiguousarray(values if narrow else values.astype(">u2")).view(np.uint8)
+    height, width = values.shape
+    rows = np.empty((height, raw.shape[1] + 1), np.uint8)
+    rows[:, 0] = UP_FILTER
+    rows[0, 1:] = raw[0]
+    np.subtract(raw[1:], raw[:-1], out=rows[1:, 1:])
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    header = struct.pack(">IIBBBBB", width, height, 8 if narrow else 16, INDEXED if narrow else GREY, 0, 0, 0)
+    return b"".join(
+        (
+            PNG_START,
+            _make_chunk(b"IHDR", header),
+            _get_palette_chunk() if narrow else b"",
+            _make_chunk(b"IDAT", packer.compress(rows.data) + packer.flush()),
+            _make_chunk(b"IEND", b""),
+        )
+    )
 
 
 def read_packed_ids(path: Path) -> UInt[np.ndarray, "h w"]:

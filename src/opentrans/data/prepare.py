@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +89,16 @@ def _run(source: Source, folder: Path, destination: Path, journal: Journal, work
         made.close()
 
 
+@cache
+def _get_relative(folder: Path, destination: Path) -> str:
+    return os.path.relpath(folder.resolve(), destination.resolve())
+
+
 def _stamp(source: Source, item: Item, code: bytes, destination: Path) -> str:
     """What the files of a picture depend on: its own files (place, size, time), the vocabulary, the code."""
-    states = [os.stat_result(path.stat()) for path in (item.image, item.label)]
+    states = [path.stat() for path in (item.image, item.label)]
     state = repr([(s.st_size, s.st_mtime_ns) for s in states])
-    place = os.path.relpath(item.image.resolve(), destination.resolve())
+    place = _get_relative(item.image.parent, destination)
     return make_stamp(code, place.encode(), state.encode(), source.fingerprint(item))
 
 
@@ -167,7 +172,7 @@ def _count(labels: np.ndarray, classes: int, ignore: int) -> np.ndarray:
 def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) -> tuple[str, dict[str, str]]:
     """The picture's path in the index and the hash of what was written: the download's file, or a lossless copy."""
     if decoded.image is None:
-        return os.path.relpath(item.image.resolve(), destination.resolve()), {}
+        return f"{_get_relative(item.image.parent, destination)}/{item.image.name}", {}
     path = f"images/{item.image_id}.png"
     Image.fromarray(decoded.image).save(folder / path, compress_level=1)
     return path, {path: hashlib.sha256((folder / path).read_bytes()).hexdigest()}

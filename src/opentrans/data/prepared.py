@@ -1,7 +1,7 @@
 """The one prepared form that everything downstream reads.
 
 ``{prepared}/{dataset}/{split}/`` holds ``index.csv`` (one row an image), ``labels/`` (PNG, 8 or 16 bit: class
-index or the ignore value), optionally ``segments/`` (16-bit PNG: number of the annotated segment, 0 = none),
+index or the ignore value), optionally ``segments/`` (PNG: number of the annotated segment, 0 = none),
 ``vocabulary.json`` and ``stats.json``. Paths in the index are relative to the folder.
 """
 

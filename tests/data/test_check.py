@@ -1,0 +1,75 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from opentrans.cli import main
+
+
+@pytest.fixture
+def settings(raw: Path, tmp_path: Path) -> Path:
+    """A configuration that needs every data set, with all downloads there as subsets."""
+    (raw / "world.json").unlink()
+    path = tmp_path / "own.yaml"
+    data = {"raw_root": str(raw), "allow_subset": True}
+    path.write_text(yaml.safe_dump({"profile": "own", "world": None, "data": data}))
+    return path
+
+
+def check(settings: Path, *options: str) -> int:
+    try:
+        return main(["data", "check", "--config", "config/config.yaml", str(settings), *options])
+    except SystemExit as done:
+        return int(done.code or 0)
+
+
+def test_what_is_there_is_listed_and_the_exit_status_is_zero(settings, capsys):
+    assert check(settings) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:10]] == [
+        "coco", "coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459",
+    ]  # fmt: skip
+    assert "subset of 118287, which the configuration allows" in lines[2]
+    assert lines[-1].startswith("8 of 8 are there")
+
+
+def test_everything_that_is_missing_is_told_with_what_to_do(settings, raw, capsys):
+    shutil.rmtree(raw / "cityscapes")
+    (raw / "VOCdevkit/VOC2010/labels.txt").unlink()
+    assert check(settings) == 1
+    out = capsys.readouterr().out
+    assert out.count("MISSING OR WRONG") == 3
+    assert "cityscapes val: " in out
+    assert "gtFine_trainvaltest.zip" in out
+    assert "labels.txt: no such file" in out
+    assert "5 of 8 are there" in out
+
+
+def test_an_incomplete_download_is_missing_unless_a_subset_is_allowed(settings, capsys):
+    content = yaml.safe_load(settings.read_text())
+    content["data"]["allow_subset"] = False
+    settings.write_text(yaml.safe_dump(content))
+    assert check(settings) == 1
+    assert "3 images found, the data set has 2000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_only_the_deep_check_decodes_every_picture(workers, settings, raw, capsys):
+    label = sorted((raw / "ADEChallengeData2016/annotations/validation").glob("*.png"))[1]
+    for copy in ("ADE_val_00000000", "ADE_val_00000002x", "ADE_val_00000009"):
+        shutil.copy(label, label.with_name(f"{copy}.png"))
+        picture = raw / f"ADEChallengeData2016/images/validation/{label.stem}.jpg"
+        shutil.copy(picture, picture.with_name(f"{copy}.jpg"))
+    labels = sorted(label.parent.glob("*.png"))
+    labels[1].write_bytes(labels[1].read_bytes()[:60])
+    assert check(settings) == 0
+    assert check(settings, "--deep", "--workers", workers) == 1
+    assert "unreadable image" in capsys.readouterr().out
+
+
+def test_a_world_that_is_not_generated_yet_is_no_fault_of_the_user(tmp_path, capsys):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"data": {"raw_root": str(tmp_path / "absent")}}))
+    assert check(path) == 0
+    assert "not there yet: the workflow generates it" in capsys.readouterr().out
