@@ -19,6 +19,7 @@ from opentrans import __version__
 from opentrans.config import load_config
 from opentrans.errors import UserError
 from opentrans.failures import explain
+from opentrans.files import forget_written
 from opentrans.signals import INTERRUPTED_STATUS, Interrupted, catch_signals
 
 DEFAULT_CONFIG = Path("config/config.yaml")
@@ -71,12 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read the configuration and run the verb; what the machine does to it is a `UserError` too."""
+    """Run the verb and record where its results come from; what the machine does to it is a `UserError` too."""
+    verb = import_verb(args.verb)
+    forget_written()
     try:
-        verb = import_verb(args.verb)
-        needed = getattr(verb, "NEEDS_CONFIG", True) and args.config is not None
-        args.config = load_config(args.config) if needed else None
+        files = args.config
+        needed = getattr(verb, "NEEDS_CONFIG", True) and files is not None
+        args.config = load_config(files) if needed else None
         verb.run(args)
+        if args.config and getattr(verb, "HAS_PROVENANCE", True):
+            from opentrans.provenance import write_provenance
+
+            write_provenance(args, files)
     except BrokenPipeError:
         raise
     except Exception as error:

@@ -343,7 +343,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(path, "no such configuration file", "give an existing file with --config") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(path, f"not readable as YAML ({error})", "correct the file") from None
     if not isinstance(content, dict):
         raise UserError(path, "holds no keys", "start from config/config.yaml")

@@ -17,6 +17,17 @@ from opentrans.failures import explain
 
 TEMPORARY = ".part"
 HASH_SUFFIX = ".sha256"
+_written: dict[Path, None] = {}  # what this process wrote, in order
+
+
+def get_written() -> list[Path]:
+    """The files that this process has written through `atomic_path`, in order."""
+    return list(_written)
+
+
+def forget_written() -> None:
+    """From here on another verb writes."""
+    _written.clear()
 
 
 @contextmanager
@@ -40,6 +51,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _fsync(temporary)
             temporary.replace(path)
             _fsync(path.parent)
+            _written[path] = None
         finally:
             temporary.unlink(missing_ok=True)
             os.close(handle)
@@ -134,7 +146,7 @@ def read_json(
         return json.loads(path.read_text(encoding="utf-8"), object_hook=hook)
     except FileNotFoundError:
         raise UserError(path, "no such file", remedy) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(path, f"not readable as JSON ({error})", remedy) from None
 
 
@@ -158,9 +170,14 @@ def read_csv(
         raise UserError(path, "no such file", remedy) from None
     except UnicodeDecodeError as error:
         raise UserError(path, f"not UTF-8 text ({error})", remedy) from None
+    except csv.Error as error:
+        raise UserError(path, f"not readable as CSV ({error})", remedy) from None
     missing = [field for field in fields if field not in header]
     if missing:
         raise UserError(path, f"column {', '.join(missing)} is missing", remedy)
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise UserError(f"{path}: row {number}", f"has not the {len(header)} cells of the header", remedy)
     return rows
 
 

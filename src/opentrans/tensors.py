@@ -35,7 +35,7 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
             return {name: stream.get_tensor(name) for name in stream.keys()}, _read_metadata(stream.metadata() or {})  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(path, "no such file", remedy) from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(path, f"damaged or not safetensors ({error})", remedy) from None
 
 

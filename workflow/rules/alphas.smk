@@ -19,7 +19,7 @@ rule trace_alphas:
         code=get_code("trace-alphas"),
         estimator=CONFIG.traces.estimator,
         before=get_before_mask_option,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Alpha of {wildcards.target} in training: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
@@ -46,7 +46,7 @@ rule plot_alphas:
         settings=get_settings("profile"),
         code=get_code("plot-alphas"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Alpha before, during and after fine-tuning"
     shell:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shlex
 import sys
@@ -100,11 +101,13 @@ COLLECTED = {
 }
 USES_GPU = CONFIG.device != "cpu"
 
-# What the verbs read: the configuration as Snakemake merged it. Reruns follow `params`, not this file.
-SETTINGS = f"{RESULTS}/config.yaml"
+# What the verbs read: the configuration as Snakemake merged it, under a name made of its content, so that another
+# workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
 _content = CONFIG.model_dump_json(indent=1) + "\n"
-if not Path(SETTINGS).exists() or Path(SETTINGS).read_text() != _content:
-    write_text(Path(SETTINGS), _content)
+_digest = hashlib.sha256(_content.encode()).hexdigest()[:16]
+CONFIG_FILE = f"{RESULTS}/config/{_digest}.yaml"
+if not Path(CONFIG_FILE).exists():
+    write_text(Path(CONFIG_FILE), _content)
 
 
 wildcard_constraints:
@@ -116,6 +119,11 @@ wildcard_constraints:
     estimator="weightwatcher|released",
     dataset="|".join(sorted({dataset for dataset, _ in SETS})),
     split="train|val",
+
+
+def get_config_file(wildcards, output):
+    """The configuration's file. Snakemake compares no parameter derived from `output`: reruns follow the others."""
+    return CONFIG_FILE
 
 
 def get_settings(*sections):

@@ -21,7 +21,7 @@ rule compare_backbones:
         settings=get_comparison_settings,
         code=get_code("compare-backbones"),
         dataset=get_dataset,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "CKA of {wildcards.target} and CLIP: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:

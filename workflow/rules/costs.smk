@@ -17,7 +17,7 @@ rule profile_target:
     params:
         settings=get_cost_settings,
         code=get_code("profile-target"),
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Parameters and multiply-accumulates of {wildcards.target}"
     shell:
@@ -46,7 +46,7 @@ rule count_costs:
         settings=get_target_settings,
         code=get_code("count-costs"),
         plan=get_plan_option,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Costs of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:

@@ -15,7 +15,7 @@ rule make_world:
         settings=get_settings("world"),
         code=get_code("make-world"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Drawing the mini world in the official layouts"
     shell:
@@ -43,7 +43,7 @@ rule prepare_dataset:
         settings=get_settings("data"),
         code=get_code("prepare"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Preparing {wildcards.dataset} {wildcards.split}"
     shell:

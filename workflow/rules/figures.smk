@@ -19,7 +19,7 @@ rule plot_results:
         settings=get_settings("benchmarks", "figures.benchmark", "subnetworks"),
         code=get_code("plot-results"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "mIoU by subnetwork, against FLOPs and against density"
     shell:
@@ -47,7 +47,7 @@ rule plot_subnetworks:
         settings=get_settings("profile"),
         code=get_code("plot-subnetworks"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Densities of the subnetworks"
     shell:
@@ -74,7 +74,7 @@ rule plot_training:
         settings=get_settings("profile"),
         code=get_code("plot-training"),
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Training curves"
     shell:
@@ -107,7 +107,7 @@ rule predict_benchmark:
         shown=get_settings("figures"),
         code=get_code("predict-benchmark"),
         dataset=get_dataset,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Pictures as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
@@ -137,7 +137,7 @@ rule plot_predictions:
         code=get_code("plot-predictions"),
         dataset=get_dataset,
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Pictures, ground truth and predictions"
     shell:

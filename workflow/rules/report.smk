@@ -31,7 +31,7 @@ for scope, (tables, figures) in SCOPES.items():
             code=get_code("make-report"),
             jobs=JOBS,
             claims=get_claims_option,
-            config=SETTINGS,
+            config=get_config_file,
         message:
             "One page with everything"
         shell:

@@ -25,7 +25,7 @@ for scope, (tables, _) in SCOPES.items():
         params:
             settings=get_settings("evaluation.denominator"),
             code=get_code("collect-results"),
-            config=SETTINGS,
+            config=get_config_file,
         message:
             "One row for each run, seed and benchmark"
         shell:
@@ -63,7 +63,7 @@ for number in ALL_TABLES:
             code=get_code("make-tables"),
             table=number,
             folder=get_folder,
-            config=SETTINGS,
+            config=get_config_file,
         message:
             "The paper's table {params.table}"
         shell:
@@ -102,7 +102,7 @@ rule judge_claims:
     params:
         settings=get_settings("profile", "seeds", "benchmarks"),
         code=get_code("judge-claims"),
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Which of the paper's claims hold in this run"
     shell:
@@ -129,7 +129,7 @@ rule make_metrics:
         runtime=5,
     params:
         code=get_code("make-metrics"),
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "mIoU in the forms that DVC compares between commits"
     shell:

@@ -24,7 +24,7 @@ rule warm_up:
         code=get_code("finetune"),
         trace=get_trace_option,
         dataset=get_dataset,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
@@ -55,7 +55,7 @@ rule fit_alphas:
         code=get_code("fit-alphas"),
         prefix=get_weights_prefix,
         before=get_before_mask_option,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Alpha of {wildcards.target}, {wildcards.subnetwork} ({wildcards.fitted}, {wildcards.estimator}), seed {wildcards.seed}"
     shell:
@@ -81,7 +81,7 @@ rule plan_freeze:
     params:
         settings=get_freeze_settings,
         code=get_code("plan-freeze"),
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
@@ -118,7 +118,7 @@ rule finetune:
         trace=get_trace_option,
         dataset=get_dataset,
         options=get_run_options,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
@@ -161,7 +161,7 @@ rule evaluate_run:
         datasets=get_dataset_options,
         texts=get_text_options,
         folder=get_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:

@@ -25,7 +25,7 @@ rule find_subnetwork:
         code=get_code("find-subnetwork"),
         dataset=get_dataset,
         match=get_match_option,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:

@@ -23,7 +23,7 @@ if CONFIG.teacher.pretraining:
             ),
             code=get_code("train-teacher"),
             captions=get_captions,
-            config=SETTINGS,
+            config=get_config_file,
         message:
             "Training the mini world's CLIP"
         shell:
@@ -48,7 +48,7 @@ else:
         params:
             settings=get_settings("teacher.architecture", "teacher.pretrained"),
             code=get_code("import-teacher"),
-            config=SETTINGS,
+            config=get_config_file,
         message:
             "Importing CLIP's weights"
         shell:
@@ -78,7 +78,7 @@ rule embed_vocabularies:
         vocabularies=get_vocabulary_options,
         prompts=PROMPTS,
         folder=get_text_folder,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "Text embeddings of all vocabularies"
     shell:
@@ -112,7 +112,7 @@ rule embed_regions:
         ),
         code=get_code("embed-regions"),
         dataset=get_dataset,
-        config=SETTINGS,
+        config=get_config_file,
     message:
         "CLIP embeddings of the training set's regions"
     shell:

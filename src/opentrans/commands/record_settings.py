@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = "write the merged configuration, the runs it asks for and a digest of every verb's sources"
+HAS_PROVENANCE = False  # its output is no result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -81,6 +81,9 @@ def decode_ids(
         path: the file, for the message.
         with_segments: give the segments' numbers too.
     """
+    twice = table[1:, 0][table[1:, 0] == table[:-1, 0]]
+    if len(twice):
+        raise UserError(path, f"segment id {int(twice[0])} is listed twice in the JSON file", "download both again")
     flat = ids.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     values, lengths = flat[starts] & THREE_BYTES, np.diff(starts, append=flat.size)

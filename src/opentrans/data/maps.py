@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from opentrans.errors import UserError
 from opentrans.palette import get_palette
@@ -68,7 +68,9 @@ def read_packed_ids(path: Path) -> UInt[np.ndarray, "h w"]:
         return np.ascontiguousarray(_decode(content)).view("<u4")[..., 0]
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
-    except (OSError, SyntaxError, RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged picture can raise anything
         raise UserError(path, f"unreadable image ({error})", DAMAGED) from None
 
 
@@ -89,5 +91,5 @@ def get_size(content: bytes, path: Path) -> tuple[int, int]:
             if end is None or end not in content[-64:]:
                 picture.load()
             return picture.height, picture.width
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except Exception as error:  # a damaged picture can raise anything
         raise UserError(path, f"unreadable image ({error})", DAMAGED) from None

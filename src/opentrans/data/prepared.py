@@ -48,9 +48,19 @@ class Vocabulary:
         content = read_json(path, PREPARE_AGAIN)
         try:
             names = tuple(tuple(entry["synonyms"]) for entry in content["classes"])
-            return cls(content["dataset"], names, content["ignore"])
-        except (KeyError, TypeError) as error:
+            found = cls(content["dataset"], names, content["ignore"])
+        except (KeyError, TypeError, AttributeError) as error:
             raise UserError(path, f"field {error} is missing", PREPARE_AGAIN) from None
+        found._check(path)
+        return found
+
+    def _check(self, path: Path) -> None:
+        for number, synonyms in enumerate(self.names):
+            if not synonyms or not all(isinstance(name, str) and name.strip() for name in synonyms):
+                raise UserError(f"{path}: class {number}", "a name is empty or no text", PREPARE_AGAIN)
+        if not self.names or type(self.ignore) is not int:
+            problem = f"{len(self.names)} classes, ignore value {self.ignore!r}"
+            raise UserError(path, problem, f"at least one class and a whole number are needed; {PREPARE_AGAIN}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,12 @@ class PreparedDataset:
     def label(self, index: int) -> np.ndarray:
         """The label map: (height, width) int32, class index or the vocabulary's ignore value."""
         record = self.records[index]
-        label = read_map(record.label).astype(np.int32)
+        stored = read_map(record.label)
+        if stored.shape != (record.height, record.width) or stored.dtype.kind not in "ui":
+            found = f"{' x '.join(map(str, stored.shape))} {stored.dtype}"
+            problem = f"is {found}, not a map of {record.height} x {record.width} whole numbers"
+            raise UserError(record.label, problem, PREPARE_AGAIN)
+        label = stored.astype(np.int32)
         outside = (label >= len(self.vocabulary)) & (label != self.vocabulary.ignore)
         if outside.any():
             value = int(label[outside][0])
@@ -104,13 +119,26 @@ class PreparedDataset:
 
 def _record(folder: Path, row: dict[str, str]) -> Record:
     segments = folder / row["segments"] if row["segments"] else None
-    size = int(row["height"]), int(row["width"])
+    size = _read_side(folder, row, "height"), _read_side(folder, row, "width")
     return Record(row["image_id"], folder / row["image"], folder / row["label"], segments, *size)
 
 
+def _read_side(folder: Path, row: dict[str, str], name: str) -> int:
+    if not (row[name].isascii() and row[name].isdigit()):
+        where = f"{folder / 'index.csv'}: image {row['image_id']}, column {name}"
+        raise UserError(where, f"{row[name]!r} is not a number of pixels", PREPARE_AGAIN)
+    return int(row[name])
+
+
 def read_rgb(path: Path) -> np.ndarray:
-    """Decode a picture to (height, width, 3) uint8; missing or unreadable files are a `UserError`."""
-    return np.asarray(_decode(path).convert("RGB"))
+    """Decode a picture to (height, width, 3) uint8; missing or unreadable files are a `UserError`.
+
+    Of several frames the first counts; an orientation in EXIF is not applied, because label maps know none.
+    """
+    picture = _decode(path)
+    if picture.mode.startswith(("I", "F")):  # Pillow would cut the values off at 255
+        raise UserError(path, f"has more than 8 bits a channel (mode {picture.mode})", "convert it to 8 bits")
+    return np.asarray(picture.convert("RGB"))
 
 
 def read_map(path: Path) -> np.ndarray:
@@ -125,5 +153,5 @@ def _decode(path: Path) -> Image.Image:
             return picture
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # a damaged picture can raise anything
         raise UserError(path, f"unreadable image ({error})", "download or unpack this file again") from None

@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     tensors, metadata = load_tensors(path, REMEDY)
     try:
         iteration, identity, others = int(metadata["iteration"]), json.loads(metadata["identity"]), metadata["random"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(path, f"not a checkpoint of opentrans (no {error})", REMEDY) from None
     model, optimizer, extra = (_part(tensors, prefix) for prefix in (MODEL, OPTIMIZER, EXTRA))
     states = {name: value for name, value in tensors.items() if name.startswith(RANDOM)}

@@ -1,0 +1,30 @@
+"""``verify``: whether results still are what their provenance records say."""
+
+import argparse
+import sys
+from pathlib import Path
+
+HELP = "recompute the hashes of results and of what they were made from, and say what no longer matches"
+NEEDS_CONFIG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line of the verb."""
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of results, for example results/mini")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print a line for each thing that differs; a file that differs is an error, other code or versions are not."""
+    from opentrans.errors import UserError
+    from opentrans.files import require_folder
+    from opentrans.provenance import verify
+
+    records: list[Path] = []
+    findings = verify(require_folder(args.results, "give the folder of results"), records.append)
+    for finding in findings:
+        kind = "differs" if finding.fatal else "note"
+        print(f"{kind}: {finding.where}: {finding.problem}")
+    fatal = sum(finding.fatal for finding in findings)
+    if fatal:
+        raise UserError(args.results, f"{fatal} files differ from {len(records)} records", "make them again")
+    print(f"{len(records)} records, all files match", file=sys.stderr)
