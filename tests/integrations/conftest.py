@@ -51,6 +51,8 @@ def fcclip(tmp_path_factory):
     cfg.MODEL.FC_CLIP.CLIP_MODEL_NAME, cfg.MODEL.FC_CLIP.CLIP_PRETRAINED_WEIGHTS = "RN50", None
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("openvocab_train",), ("openvocab_test",)
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.MASK_FORMER.TRAIN_NUM_POINTS = 4, 1024
+    # Masks are resized before they are joined, as in the published evaluation (there because panoptic is on).
+    cfg.MODEL.MASK_FORMER.TEST.SEM_SEG_POSTPROCESSING_BEFORE_INFERENCE = True
     cfg.MODEL.MASK_FORMER.TEST.PANOPTIC_ON = cfg.MODEL.MASK_FORMER.TEST.INSTANCE_ON = False
     torch.manual_seed(0)
     yield build_model(cfg)

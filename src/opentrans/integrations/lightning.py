@@ -63,9 +63,14 @@ class FreezePlanCallback(Callback):
     """Freezes from step `start` on, by a plan or by a recipe; see `opentrans.integrations.schedule.FreezeSchedule`."""
 
     def __init__(
-        self, plan: FreezePlan | FreezeRecipe | Path | str, start: int = 0, prefix: str = "", seed: int = 0
+        self,
+        plan: FreezePlan | FreezeRecipe | Path | str,
+        start: int = 0,
+        prefix: str = "",
+        seed: int = 0,
+        kinds: tuple[str, ...] = ("conv",),
     ) -> None:
-        self.schedule = FreezeSchedule(plan, start, prefix, seed)
+        self.schedule = FreezeSchedule(plan, start, prefix, seed, kinds)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a plan that does not fit before training; one from step 0 acts before the model is wrapped."""

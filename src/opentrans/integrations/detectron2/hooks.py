@@ -94,12 +94,18 @@ class FreezePlanHook(FirstHook):
         start: the first iteration with frozen layers (paper: 10,000).
         prefix: where the backbone is.
         seed: of a random recipe.
+        kinds: of the layers that a recipe judges: ``conv``, ``linear``.
     """
 
     def __init__(
-        self, plan: FreezePlan | FreezeRecipe | Path | str, start: int = 0, prefix: str = "", seed: int = 0
+        self,
+        plan: FreezePlan | FreezeRecipe | Path | str,
+        start: int = 0,
+        prefix: str = "",
+        seed: int = 0,
+        kinds: tuple[str, ...] = ("conv",),
     ) -> None:
-        self.schedule = FreezeSchedule(plan, start, prefix, seed)
+        self.schedule = FreezeSchedule(plan, start, prefix, seed, kinds)
 
     def before_train(self) -> None:
         """Refuse a plan that does not fit."""
