@@ -15,6 +15,7 @@ from opentrans.reporting.claims import (
     judge_claims,
     read_claims,
 )
+from opentrans.reporting.results import measure_alpha_change
 from opentrans.reporting.tables import read_paper
 
 LEFT, RIGHT = "1:Ours (Han et al.)", "1:Random (Han et al.)"
@@ -107,10 +108,23 @@ def test_the_papers_own_evidence_comes_from_its_table(make_claim, paper_path):
 def test_every_claim_of_the_sheet_has_evidence_in_the_paper(experiments, paper_path, make_evidence):
     claims = read_claims(paper_path.with_name("claims.csv"), experiments)
     table = judge_claims(claims, make_evidence(lambda number, seed: 1.0)).set_index("claim")
-    assert (table["paper effect"] != "").all()
+    assert list(table.index[table["paper effect"] == ""]) == ["alpha stays stable in fine-tuning"]  # a figure only
     assert set(table["verdict"]) <= {"holds", "does not hold", "not decided"}
     assert table.loc["subnetwork beats random", "pairs"] == "21 of 21"
     assert table.loc["text guidance beats vision guidance", "verdict"] == "not decided"
+
+
+@pytest.mark.parametrize(("change", "expected"), [(5.0, "holds"), (-30.0, "does not hold")])
+def test_stability_is_judged_by_the_change_of_the_median_alpha(make_claim, make_evidence, change, expected):
+    claim = make_claim("stable", "alpha_change", "2:Han et al.", "2:Han et al.", "")
+    keys = {"target": "han", "subnetwork": "dense", "freeze": "none", "seed": 0}
+    medians = pd.DataFrame(
+        [keys | {"iteration": step, "alpha": alpha} for step, alpha in ((100, 3 * (1 + change / 100)), (0, 3.0))]
+    )
+    found = make_evidence(lambda number, seed: 0.0)
+    evidence = Evidence(found.results, {"alpha_change": measure_alpha_change(medians)}, found.paper, [0])
+    assert list(find_pairs(claim, evidence)["effect"]) == [pytest.approx(change)]
+    assert verdict(claim, evidence) == expected
 
 
 @pytest.mark.parametrize(

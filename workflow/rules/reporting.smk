@@ -78,6 +78,7 @@ rule judge_claims:
         results=COLLECTED["report"],
         costs=get_costs(ALL_TABLES),
         cka=get_comparisons(ALL_TABLES),
+        alphas=get_traces(),
         experiments=SHEET,
         claims=CLAIMS,
         paper=PAPER,
@@ -107,7 +108,7 @@ rule judge_claims:
         "Which of the paper's claims hold in this run"
     shell:
         "python -m opentrans judge-claims --config {params.config} --results {input.results} --costs {input.costs}"
-        " --cka {input.cka} --experiments {input.experiments} --claims {input.claims} --paper {input.paper} --output {output.table}"
+        " --cka {input.cka} --alphas {input.alphas} --experiments {input.experiments} --claims {input.claims} --paper {input.paper} --output {output.table}"
         " --markdown {output.text} > {log} 2>&1"
 
 

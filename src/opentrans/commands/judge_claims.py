@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="results (collect-results)")
     parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
     parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
+    parser.add_argument("--alphas", type=Path, nargs="*", default=[], help="traces of alpha (trace-alphas)")
     parser.add_argument("--experiments", type=Path, required=True, help="experiments sheet")
     parser.add_argument("--claims", type=Path, required=True, help="sheet of claims")
     parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
@@ -27,14 +28,25 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.experiments import read_experiments
     from opentrans.files import write_text
     from opentrans.reporting.claims import RULE, Evidence, judge_claims, read_claims
-    from opentrans.reporting.results import CKA_METRICS, COST_METRICS, collect_measures, read_results
+    from opentrans.reporting.figures.alphas import compute_medians
+    from opentrans.reporting.results import (
+        CKA_METRICS,
+        COST_METRICS,
+        collect_measures,
+        measure_alpha_change,
+        read_results,
+    )
     from opentrans.reporting.tables import read_paper
+    from opentrans.reporting.traces import read_alphas
 
     config: Config = args.config
     measures = collect_measures(COST_METRICS, args.costs, "count the costs again")
     measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
+    measures["alpha_change"] = measure_alpha_change(compute_medians(read_alphas(args.alphas)))
     evidence = Evidence(read_results(args.results), measures, read_paper(args.paper), config.seeds)
     table = judge_claims(read_claims(args.claims, read_experiments(args.experiments, config)), evidence)
     write_text(args.output, table.to_csv(index=False, lineterminator="\n"))
-    heading = f"# Claims of the paper, profile {config.profile}\n\n{RULE}\n\n"
-    write_text(args.markdown, heading + table.to_markdown(index=False, disable_numparse=True) + "\n")
+    seeds = ", ".join(map(str, config.seeds))
+    caption = f"The paper's claims, judged by the run of profile {config.profile} (seeds {seeds})."
+    body = table.to_markdown(index=False, disable_numparse=True)
+    write_text(args.markdown, f"{caption}\n\n{RULE}\n\n{body}\n")

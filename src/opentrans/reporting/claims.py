@@ -17,9 +17,10 @@ from opentrans.experiments import Experiment
 from opentrans.files import read_csv
 
 FIELDS = ("claim", "text", "left", "right", "metric", "benchmarks", "relation")
-RELATIONS = ("greater everywhere", "greater", "not less", "less")
+RELATIONS = ("greater everywhere", "greater", "not less", "less", "stable")
 COUNTED = ("params", "flops", "training_flops", "training_iterations")  # exact: one sign in every pair decides
-UNITS = {"miou": "points of mIoU", "cka_vs_clip": "CKA"}
+UNITS = {"miou": "points of mIoU", "cka_vs_clip": "CKA", "alpha_change": "percent"}
+STABLE = 10.0  # percent
 SIGNIFICANCE = 0.05
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
 REMEDY = "config/README.md describes the columns of the sheet of claims"
@@ -28,8 +29,9 @@ Test: one-sided Wilcoxon signed-rank over all pairs, level {SIGNIFICANCE}. Pairs
 so with few seeds p is optimistic. Verdicts: "greater" holds if the mean effect is positive and significant,
 does not hold if it is negative and significant, else it is not decided; "not less" holds if the mean effect is
 not negative, does not hold if it is negative and significant; "greater everywhere" also needs a positive mean
-over seeds for each target and benchmark, and does not hold where one is missing; counts (parameters, FLOPs,
-iterations) are exact and need no test."""
+over seeds for each target and benchmark, and does not hold where one is missing; "stable": the median of alpha
+over the layers changes by at most {STABLE:.0f}% from the first to the last iteration, in every run and seed;
+counts (parameters, FLOPs, iterations) are exact and need no test."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def read_claims(path: Path, experiments: Sequence[Experiment]) -> list[Claim]:
         _require(line["relation"], RELATIONS, f"{where}, column relation")
         for side in ("left", "right"):
             _require(line[side], known, f"{where}, column {side}")
-        _require(line["metric"], ("miou", "cka_vs_clip", *COUNTED), f"{where}, column metric")
+        _require(line["metric"], (*UNITS, *COUNTED), f"{where}, column metric")
         comparison = _compare(known[line["left"]], known[line["right"]], line["metric"], line["benchmarks"])
         first = claims.get(line["claim"], Claim(line["claim"], line["text"], line["relation"], ()))
         if first.comparisons and (first.relation, first.metric) != (line["relation"], line["metric"]):
@@ -104,6 +106,8 @@ def find_pairs(claim: Claim, evidence: Evidence) -> pd.DataFrame:
 
 def _pairs(comparison: Comparison, evidence: Evidence) -> pd.DataFrame:
     sides = [_look_up(row, comparison, evidence) for row in (comparison.left, comparison.right)]
+    if comparison.metric == "alpha_change":  # a change already: there is nothing to compare it with
+        return sides[0].rename(columns={"value": "effect"}).assign(case=comparison.left.row)
     joined = sides[0].merge(sides[1], on=["benchmark", "seed"], suffixes=("_left", "_right"))
     case = f"{comparison.left.target} {comparison.left.row} {comparison.right.row} " + joined["benchmark"]
     effect = _effect(joined["value_left"], joined["value_right"], comparison.metric)
@@ -149,6 +153,8 @@ def judge(claim: Claim, pairs: pd.DataFrame) -> tuple[str, float]:
     effects = pairs["effect"].dropna()
     if effects.empty:
         return OPEN, math.nan
+    if claim.relation == "stable":
+        return (HOLDS if effects.abs().max() <= STABLE else FAILS), math.nan
     sign = -1 if claim.relation == "less" else 1
     if claim.metric in COUNTED:
         good = (sign * effects > 0).all() or (claim.relation == "not less" and (effects >= 0).all())
@@ -202,5 +208,5 @@ def _number(value: float) -> str:
 def _count(effects: pd.Series, claim: Claim) -> str:
     """In how many pairs the claimed relation is seen."""
     known = effects.dropna()
-    good = known < 0 if claim.relation == "less" else known >= 0 if claim.relation == "not less" else known > 0
-    return f"{int(good.sum())} of {len(known)}" if len(known) else ""
+    seen = {"less": known < 0, "not less": known >= 0, "stable": known.abs() <= STABLE}
+    return f"{int(seen.get(claim.relation, known > 0).sum())} of {len(known)}" if len(known) else ""

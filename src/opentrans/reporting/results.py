@@ -90,6 +90,12 @@ def collect_measures(metrics: Sequence[str], paths: Iterable[Path], remedy: str)
     return {metric: frame[identity].assign(value=frame[metric]) for metric in metrics}
 
 
+def measure_alpha_change(medians: pd.DataFrame) -> pd.DataFrame:
+    """Change of the median alpha (`compute_medians`) from first to last traced iteration, in percent, by run."""
+    ordered = medians.sort_values("iteration").groupby(KEYS[:-1])["alpha"]
+    return (100 * (ordered.last() / ordered.first() - 1)).reset_index(name="value")
+
+
 def count_iterations(rounds: pd.DataFrame, logs: pd.DataFrame) -> pd.DataFrame:
     """Iterations of search and training together, by run, from `read_rounds` and `read_logs`."""
     searched = rounds.groupby(["subnetwork", "seed"])["iterations"].max()
