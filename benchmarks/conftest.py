@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -100,9 +101,9 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
             def turn() -> None:
                 sides.append(sides.pop(0))
                 for side in sides:
-                    start, busy = time.perf_counter(), time.process_time()
+                    start, busy = time.perf_counter(), sum(os.times()[:4])
                     side(*inputs)
-                    cpu[side.__name__].append(time.process_time() - busy)
+                    cpu[side.__name__].append(sum(os.times()[:4]) - busy)
                     seconds[side.__name__].append(time.perf_counter() - start)
 
             benchmark.pedantic(turn, rounds=request.config.getoption("--rounds"))
