@@ -111,7 +111,7 @@ def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -
 
 
 def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
-    content = _read_record(record)
+    content = read_record(record)
     for kind, changed in (("outputs", "changed since it was written"), ("inputs", "not what this was made from")):
         for name, expected in content[kind].items():
             path = Path(os.path.normpath(record.parent / name))
@@ -131,7 +131,8 @@ def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
         yield Finding(record, f"made with {', '.join(other)}", fatal=False)
 
 
-def _read_record(record: Path) -> dict[str, Any]:
+def read_record(record: Path) -> dict[str, Any]:
+    """Read a record; a damaged one is a `UserError`."""
     content: dict[str, Any] = read_json(record)
     wrong = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if wrong or not all(isinstance(content[field], dict) for field in ("inputs", "outputs", "versions")):

@@ -1,0 +1,134 @@
+"""The whole graph killed in its trainings, started again, and compared byte for byte with an uninterrupted one."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from opentrans.signals import INTERRUPTED_STATUS
+
+ROOT = Path(__file__).parents[2]
+RUN = "runs/han/ours/alpha_bottom50/seed0"
+STAGES = {
+    "search": "subnetworks/ours/seed0/subnetwork",
+    "warm-up": "warm_ups/han/ours/seed0/checkpoint",
+    "fine-tuning": f"{RUN}/checkpoint",
+}
+COMPARED = [*(path.rsplit("/", 1)[0] for path in STAGES.values()), "freeze_plans/han/ours/alpha_bottom50/seed0"]
+
+
+@pytest.fixture
+def unfinished_graph(finished, tmp_path):
+    """The finished graph without one run and all that only this run needs."""
+    folder = tmp_path / "project"
+    shutil.copytree(finished.folder, folder, symlinks=True)
+    for name in ("subnetworks/ours", "warm_ups/han/ours", "freeze_plans/han/ours", "runs/han/ours"):
+        shutil.rmtree(folder / "results/tiny" / name)
+    return type(finished)(folder)
+
+
+def start(project, *words):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1"]
+    command += [
+        "--directory",
+        project.folder,
+        "--configfile",
+        project.folder / "tiny.yaml",
+        "--rerun-incomplete",
+        *words,
+    ]
+    environment = os.environ | {"HOME": str(project.folder)}
+    return subprocess.Popen(
+        [str(word) for word in command],
+        cwd=project.folder,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def wait_for_state(project, stage, process):
+    """Wait until a training has saved a state that it can go on from."""
+    folder = project.results / f"{STAGES[stage]}.unfinished"
+    end = time.monotonic() + 240
+    while time.monotonic() < end and process.poll() is None:
+        if folder.is_dir() and any(name.endswith(".safetensors") and name[0] != "." for name in os.listdir(folder)):
+            return
+        time.sleep(0.002)
+    raise AssertionError(process.stdout.read().decode() + project.logs())
+
+
+def find_job(folder):
+    """The process that trains below `folder`."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"opentrans" in words and Path(os.readlink(entry / "cwd")) == folder.resolve():
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+def test_a_graph_killed_in_every_training_ends_with_the_same_bytes(unfinished_graph, finished):
+    project, target = unfinished_graph, f"results/tiny/{RUN}/checkpoint.safetensors"
+    for stage in ("search", "fine-tuning"):
+        process = start(project, target)
+        wait_for_state(project, stage, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        project.snakemake("--unlock")
+        if stage == "search":
+            process = start(project, target)
+            wait_for_state(project, "warm-up", process)
+            job = find_job(project.folder)
+            assert job is not None
+            os.kill(job, signal.SIGTERM)
+            output = process.communicate()[0].decode()
+            assert process.returncode != 0
+            assert f"exit status {INTERRUPTED_STATUS}" in output or "interrupted by SIGTERM" in project.logs()
+            assert list((project.results / f"{STAGES['warm-up']}.unfinished").glob("*.safetensors"))
+    project.snakemake("--rerun-incomplete")
+    for folder in COMPARED:
+        names = sorted(path.name for path in (finished.results / folder).iterdir())
+        assert sorted(path.name for path in (project.results / folder).iterdir()) == names
+        for name in names:
+            same = (project.results / folder / name).read_bytes() == (finished.results / folder / name).read_bytes()
+            assert same, f"{folder}/{name}"
+    for table in sorted((finished.results / "tables").glob("table*")):
+        assert (project.results / "tables" / table.name).read_bytes() == table.read_bytes()
+
+
+def test_a_second_workflow_in_the_same_folder_is_refused(unfinished_graph):
+    first = start(unfinished_graph, f"results/tiny/{RUN}/checkpoint.safetensors")
+    try:
+        wait_for_state(unfinished_graph, "search", first)
+        second = unfinished_graph.snakemake(check=False)
+        assert second.returncode != 0
+        assert "lock" in (second.stdout + second.stderr).casefold()
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+
+
+def test_a_dry_run_with_other_settings_leaves_a_running_workflows_configuration_alone(finished):
+    before = {path: path.read_bytes() for path in (finished.results / "config").iterdir()}
+    (finished.folder / "other.yaml").write_text("costs: {image_size: [128, 64]}")
+    finished.snakemake("--configfile", finished.folder / "tiny.yaml", finished.folder / "other.yaml", "-n")
+    after = {path: path.read_bytes() for path in (finished.results / "config").iterdir()}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+
+
+def test_the_results_of_the_graph_verify(finished):
+    result = subprocess.run(
+        [sys.executable, "-m", "opentrans", "verify", finished.results], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "all files match" in result.stderr
