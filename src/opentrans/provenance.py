@@ -25,12 +25,13 @@ FIELDS = ("verb", "code", "configuration_sha256", "arguments", "seed", "inputs",
 
 def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> None:
     """After the verb of `args` succeeded: write its record, if it has an output."""
-    output = getattr(args, "output", None) or getattr(args, "output_dir", None)
-    first_process = os.environ.get("RANK", "0") == "0"
-    if not (first_process and isinstance(output, Path) and output.exists()):
+    written = _list_outputs(args)
+    if not written or os.environ.get("RANK", "0") != "0":  # of several processes the first writes
         return
+    output = getattr(args, "output", None)
+    if not isinstance(output, Path) or (output.is_dir() and written[0] in get_written()):
+        output = written[0]  # several jobs of a verb may share a folder
     record = output.with_name(f"{output.name}.{args.verb}{SUFFIX}")
-    written = _list_outputs(args, output)
     inputs = sorted({*config_files, *_list_inputs(args)} - set(written))
     config: Config | None = args.config
     content = {
@@ -47,13 +48,13 @@ def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> 
     write_json(record, content)
 
 
-def _list_outputs(args: argparse.Namespace, output: Path) -> list[Path]:
+def _list_outputs(args: argparse.Namespace) -> list[Path]:
     """What the verb wrote where its arguments say; for a folder that was built elsewhere and renamed, its files."""
-    written = set(get_written())
-    if output.is_dir():
-        inside = {path for path in written if output in path.parents and path.is_file() and path.suffix != HASH_SUFFIX}
-        return sorted(inside or _list_files(output))
-    return sorted({path for path in vars(args).values() if isinstance(path, Path) and path in written} | {output})
+    written, named = set(get_written()), [path for path in vars(args).values() if isinstance(path, Path)]
+    found = {path for path in written if path in named or any(folder in path.parents for folder in named)}
+    found = {path for path in found if path.is_file() and path.suffix != HASH_SUFFIX}
+    output = getattr(args, "output", None)
+    return sorted(found or (_list_files(output) if isinstance(output, Path) else set()))
 
 
 def _list_files(path: Path) -> set[Path]:

@@ -10,38 +10,30 @@ from pathlib import Path
 
 import pytest
 
-from opentrans.signals import INTERRUPTED_STATUS
-
 ROOT = Path(__file__).parents[2]
-RUN = "runs/han/ours/alpha_bottom50/seed0"
+RUN = "runs/han/dense/alpha_bottom50/seed0"
 STAGES = {
     "search": "subnetworks/ours/seed0/subnetwork",
-    "warm-up": "warm_ups/han/ours/seed0/checkpoint",
+    "warm-up": "warm_ups/han/dense/seed0/checkpoint",
     "fine-tuning": f"{RUN}/checkpoint",
 }
-COMPARED = [*(path.rsplit("/", 1)[0] for path in STAGES.values()), "freeze_plans/han/ours/alpha_bottom50/seed0"]
+COMPARED = [*(path.rsplit("/", 1)[0] for path in STAGES.values()), "freeze_plans/han/dense/alpha_bottom50/seed0"]
 
 
 @pytest.fixture
 def unfinished_graph(finished, tmp_path):
-    """The finished graph without one run and all that only this run needs."""
+    """The finished graph without one search, one warm-up, the plan and the run that follow it."""
     folder = tmp_path / "project"
     shutil.copytree(finished.folder, folder, symlinks=True)
-    for name in ("subnetworks/ours", "warm_ups/han/ours", "freeze_plans/han/ours", "runs/han/ours"):
+    for name in COMPARED:
         shutil.rmtree(folder / "results/tiny" / name)
     return type(finished)(folder)
 
 
-def start(project, *words):
+def start(project, stage):
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--cores", "1"]
-    command += [
-        "--directory",
-        project.folder,
-        "--configfile",
-        project.folder / "tiny.yaml",
-        "--rerun-incomplete",
-        *words,
-    ]
+    command += ["--directory", project.folder, "--configfile", project.folder / "tiny.yaml", "--rerun-incomplete"]
+    command += [f"results/tiny/{STAGES[stage]}.safetensors"]
     environment = os.environ | {"HOME": str(project.folder)}
     return subprocess.Popen(
         [str(word) for word in command],
@@ -58,7 +50,7 @@ def wait_for_state(project, stage, process):
     folder = project.results / f"{STAGES[stage]}.unfinished"
     end = time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
-        if folder.is_dir() and any(name.endswith(".safetensors") and name[0] != "." for name in os.listdir(folder)):
+        if any(folder.glob("0*.safetensors")):
             return
         time.sleep(0.002)
     raise AssertionError(process.stdout.read().decode() + project.logs())
@@ -69,31 +61,34 @@ def find_job(folder):
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if b"opentrans" in words and Path(os.readlink(entry / "cwd")) == folder.resolve():
+            if b"opentrans" in words and (entry / "cwd").readlink() == folder.resolve():
                 return int(entry.name)
         except OSError:
             continue
     return None
 
 
+def kill_graph(project, stage):
+    process = start(project, stage)
+    wait_for_state(project, stage, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    project.snakemake("--unlock")
+
+
 def test_a_graph_killed_in_every_training_ends_with_the_same_bytes(unfinished_graph, finished):
-    project, target = unfinished_graph, f"results/tiny/{RUN}/checkpoint.safetensors"
-    for stage in ("search", "fine-tuning"):
-        process = start(project, target)
-        wait_for_state(project, stage, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        project.snakemake("--unlock")
-        if stage == "search":
-            process = start(project, target)
-            wait_for_state(project, "warm-up", process)
-            job = find_job(project.folder)
-            assert job is not None
-            os.kill(job, signal.SIGTERM)
-            output = process.communicate()[0].decode()
-            assert process.returncode != 0
-            assert f"exit status {INTERRUPTED_STATUS}" in output or "interrupted by SIGTERM" in project.logs()
-            assert list((project.results / f"{STAGES['warm-up']}.unfinished").glob("*.safetensors"))
+    project = unfinished_graph
+    kill_graph(project, "search")
+    process = start(project, "warm-up")
+    wait_for_state(project, "warm-up", process)
+    job = find_job(project.folder)
+    assert job is not None
+    os.kill(job, signal.SIGTERM)
+    output = process.communicate()[0].decode()
+    assert process.returncode != 0, output
+    assert "interrupted by SIGTERM" in project.logs()
+    assert any((project.results / f"{STAGES['warm-up']}.unfinished").glob("0*.safetensors"))
+    kill_graph(project, "fine-tuning")
     project.snakemake("--rerun-incomplete")
     for folder in COMPARED:
         names = sorted(path.name for path in (finished.results / folder).iterdir())
@@ -101,12 +96,12 @@ def test_a_graph_killed_in_every_training_ends_with_the_same_bytes(unfinished_gr
         for name in names:
             same = (project.results / folder / name).read_bytes() == (finished.results / folder / name).read_bytes()
             assert same, f"{folder}/{name}"
-    for table in sorted((finished.results / "tables").glob("table*")):
-        assert (project.results / "tables" / table.name).read_bytes() == table.read_bytes()
+    for table in sorted((finished.results / "tables").rglob("*.csv")):
+        assert (project.results / table.relative_to(finished.results)).read_bytes() == table.read_bytes()
 
 
 def test_a_second_workflow_in_the_same_folder_is_refused(unfinished_graph):
-    first = start(unfinished_graph, f"results/tiny/{RUN}/checkpoint.safetensors")
+    first = start(unfinished_graph, "search")
     try:
         wait_for_state(unfinished_graph, "search", first)
         second = unfinished_graph.snakemake(check=False)
