@@ -102,4 +102,4 @@ def make_repository(folder, **environment):
 
 def get_jobs(text):
     """The rules that Snakemake ran or plans to run, with the number of their jobs."""
-    return {rule: int(count) for rule, count in re.findall(r"^([a-z_]+)\s+(\d+)$", text, re.MULTILINE)}
+    return {rule: int(count) for rule, count in re.findall(r"^([a-z_0-9]+)\s+(\d+)$", text, re.MULTILINE)}

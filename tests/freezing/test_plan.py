@@ -122,7 +122,7 @@ def test_a_wrong_field_is_named_with_file_and_row(path, old, new, words):
 
 def test_a_row_that_is_cut_short_is_a_user_error(path):
     path.write_text(path.read_text()[: path.read_text().index(",true")])
-    with pytest.raises(UserError, match="row 3: frozen"):
+    with pytest.raises(UserError, match="row 2: has not the 8 cells"):
         FreezePlan.read(path)
 
 

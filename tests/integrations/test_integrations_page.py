@@ -17,6 +17,8 @@ from opentrans.integrations.planning import plan_model
 
 PAGE = (Path(__file__).parents[2] / "docs/integrations.md").read_text()
 PROJECT = """
+from pathlib import Path
+
 import torch
 from detectron2_cases import make_trainer
 from host_samples import make_examples, make_host
@@ -32,7 +34,7 @@ def loss_of(model, batch):
 
 
 def MyTrainer(cfg):
-    return make_trainer("output", 4)
+    return make_trainer(Path("output"), 4)
 
 
 try:

@@ -48,7 +48,7 @@ def test_the_workflow_can_read_the_sheet_without_heavy_imports():
         ("1,Row,han,ours,none,all,maybe", "line 2, column evaluate: 'maybe'"),
         ("one,Row,han,ours,none,all,yes", "line 2, column table: 'one'"),
         ("1,,han,ours,none,all,yes", "line 2, column row: ''"),
-        ("1,Row,han", "line 2, column subnetwork: ''"),
+        ("1,Row,han", "row 1: has not the 7 cells of the header"),
     ],
 )
 def test_a_wrong_cell_is_named_by_file_row_and_column(tmp_path, config, line, message):

@@ -39,7 +39,7 @@ def test_results_have_a_row_for_each_run_and_benchmark(finished):
 
 def test_figures_and_a_report_come_with_the_tables(finished):
     figures = {path.name for path in (finished.results / "figures").iterdir()}
-    names = ("table1_mean", "figure1", "figure5", "figure8", "density_layers", "density_rounds", "training_subnetworks")
+    names = ("table1_mean", "figure1", "density_layers", "density_rounds", "training_subnetworks")
     assert figures >= {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     page = (finished.results / "summary.html").read_text()
     assert page.count("<img") == len(figures) / 2
@@ -66,7 +66,7 @@ def test_a_second_run_has_nothing_to_do(finished):
             {"finetune": 1, "evaluate_run": 1},
             {"find_subnetwork", "train_teacher"},
         ),
-        ("evaluation.denominator", "union", {"collect_results": 1}, {"finetune", "find_subnetwork"}),
+        ("evaluation.denominator", "union", {"collect_results_of_summary": 1}, {"finetune", "find_subnetwork"}),
         (
             "freezing.alpha_bottom50.ratio",
             0.25,

@@ -50,7 +50,7 @@ TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
 REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
 CLAIMS = get_project_file("config/claims.csv")
-REPORT = REPOSITORY / "workflow/report"
+REPORT = Path(get_project_file("workflow/report"))
 SHEET = get_project_file(CONFIG.experiments)
 TEXTS = f"{RESULTS}/text"
 # The search reads plain prompts whatever the targets use.
