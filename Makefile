@@ -23,7 +23,12 @@ check: .venv/installed
 	$(BIN)/python -m opentrans update-readme --check
 
 tests: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/cluster --cov --cov-report=term --cov-fail-under=85
+
+# The tests that start a SLURM of their own and need the whole machine for it; skipped, with the reason, where there is none.
+.PHONY: cluster-tests
+cluster-tests: .venv/installed
+	$(BIN)/python -m pytest tests/cluster
 
 # The lock holds exact versions and hashes; nothing is resolved here. `make lock` renews it.
 # PYTHONDONTWRITEBYTECODE would leave packages uncompiled, and every job would pay for that.
