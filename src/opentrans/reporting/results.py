@@ -9,6 +9,7 @@ import pandas as pd
 from opentrans.errors import UserError
 from opentrans.evaluation.miou import DENOMINATORS
 from opentrans.files import read_json, write_text
+from opentrans.reporting.traces import read_figures
 
 KEYS = ["target", "subnetwork", "freeze", "seed", "benchmark"]
 COLUMNS = [*KEYS, "denominator", "miou", "miou_present", "miou_union", "images", "prompts"]
@@ -78,16 +79,8 @@ def collect_measures(metrics: Sequence[str], paths: Iterable[Path], remedy: str)
     Raises:
         UserError: a file lacks a field.
     """
-    identity = KEYS[:-1]
-    rows = []
-    for path in paths:
-        content = read_json(path, remedy)
-        missing = [name for name in [*identity, *metrics] if name not in content]
-        if missing:
-            raise UserError(path, f"field {missing[0]} is missing", remedy)
-        rows.append({name: content[name] for name in [*identity, *metrics]})
-    frame = pd.DataFrame(rows, columns=pd.Index([*identity, *metrics])).drop_duplicates(identity)
-    return {metric: frame[identity].assign(value=frame[metric]) for metric in metrics}
+    frame = read_figures(paths, metrics, remedy)
+    return {metric: frame[KEYS[:-1]].assign(value=frame[metric]) for metric in metrics}
 
 
 def measure_alpha_change(medians: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import pandas as pd
 from opentrans.errors import UserError
 from opentrans.files import read_json
 
-COSTS = ("target", "subnetwork", "freeze", "seed", "flops", "density")
 LAYOUTS = {
     "run": ("target", "subnetwork", "freeze", "seed"),
     "subnetwork": ("subnetwork", "seed"),
@@ -94,11 +93,21 @@ def read_alphas(paths: Iterable[Path]) -> pd.DataFrame:
 
 def read_costs(paths: Iterable[Path]) -> pd.DataFrame:
     """Costs files (``count-costs``): run, flops (multiply-accumulates of one image), density (0..1)."""
+    return read_figures(paths, ("flops", "density"), "count the costs again")
+
+
+def read_figures(paths: Iterable[Path], names: Sequence[str], remedy: str) -> pd.DataFrame:
+    """The figures `names` of runs from JSON files that say which run they belong to: one row a run and seed.
+
+    Raises:
+        UserError: with `remedy`, when a file is missing, is no JSON or lacks a field.
+    """
+    fields = [*LAYOUTS["run"], *names]
     rows = []
     for path in paths:
-        content = read_json(path, "count the costs again")
-        missing = [name for name in COSTS if name not in content]
+        content = read_json(path, remedy)
+        missing = [name for name in fields if name not in content]
         if missing:
-            raise UserError(path, f"field {missing[0]} is missing", "count the costs again")
-        rows.append({name: content[name] for name in COSTS})
-    return pd.DataFrame(rows, columns=pd.Index(COSTS)).drop_duplicates(list(COSTS[:4]))
+            raise UserError(path, f"field {missing[0]} is missing", remedy)
+        rows.append({name: content[name] for name in fields})
+    return pd.DataFrame(rows, columns=pd.Index(fields)).drop_duplicates(list(LAYOUTS["run"]))
