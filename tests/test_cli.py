@@ -1,10 +1,11 @@
+import os
 import subprocess
 import sys
 
 import pytest
 
 from opentrans import __version__
-from opentrans.cli import get_verbs, main
+from opentrans.cli import SPINS, get_verbs, main, spare_waiting_threads
 
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
@@ -47,3 +48,16 @@ def test_help_does_not_import_torch():
     code = "import sys, opentrans.cli as cli; cli.build_parser(cli.get_verbs()); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+)
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch, given, spins):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is put back afterwards
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    spare_waiting_threads()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins

@@ -249,12 +249,13 @@ class FigureConfig(Section):
 class ThreadConfig(Section):
     """CPU threads of one job. Fixed here, not taken from the machine, because sums depend on them.
 
-    `prepare` are processes, which change no result.
+    `teacher` trains the teacher, `subnetwork` searches, `run` is every other job of a network. `prepare` are processes,
+    which change no result.
     """
 
     prepare: Count = 1
     teacher: Count = 2
-    subnetwork: Count = 2
+    subnetwork: Count = 1
     run: Count = 1
 
 

@@ -67,13 +67,13 @@ rule embed_vocabularies:
         f"{JOBS}/embed_vocabularies.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
+    threads: CONFIG.threads.run
     resources:
         mem_mb=get_teacher_memory,
         runtime=60,
         gpu=min(1, get_gpus("teacher")),
     params:
-        settings=get_settings("teacher.templates"),
+        settings=get_settings("teacher.templates", "threads.run"),
         code=get_code("embed-vocabularies"),
         vocabularies=get_vocabulary_options,
         prompts=PROMPTS,
@@ -98,7 +98,7 @@ rule embed_regions:
         f"{JOBS}/embed_regions.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: CONFIG.threads.teacher
+    threads: CONFIG.threads.run
     resources:
         mem_mb=get_teacher_memory,
         runtime=720,
@@ -108,7 +108,7 @@ rule embed_regions:
             "teacher.region_encoding",
             "teacher.region_batch_size",
             "data",
-            "threads.teacher",
+            "threads.run",
         ),
         code=get_code("embed-regions"),
         dataset=get_dataset,

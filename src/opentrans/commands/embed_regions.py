@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
 
     settings, data = args.config.teacher, args.config.data
     dataset = PreparedDataset.open(args.dataset)
-    torch.set_num_threads(args.config.threads.teacher)
+    torch.set_num_threads(args.config.threads.run)
     teacher = Teacher.load(args.teacher).to(select_device(args.config.device))
     embeddings = embed_regions(
         teacher, dataset, data.regions, data.min_region_pixels, settings.region_encoding, settings.region_batch_size

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.data.prepared import Vocabulary
 
     vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
-    torch.set_num_threads(args.config.threads.teacher)
+    torch.set_num_threads(args.config.threads.run)
     embedder = TextEmbedder(args.teacher, args.config.device)
     templates = {"plain": None, "ensemble": args.config.teacher.templates}
     for prompts, (name, vocabulary) in product(args.prompts, vocabularies.items()):
