@@ -4,6 +4,7 @@ Sections are ordered as the data flows. Values that differ between the mini worl
 required here and written in `config/config.yaml` and `config/paper.yaml`; the rest has one default.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -281,6 +282,7 @@ class Config(Section):
 
     profile: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     experiments: str = "config/experiments.csv"
+    claims: str = "config/claims.csv"
     tables: list[Count] = [1, 2, 4]
     seeds: Annotated[list[int], Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -309,6 +311,11 @@ class Config(Section):
             if len(names) != len(known) or any(name not in part for name, part in zip(names, known, strict=True)):
                 raise ValueError(f"traces.runs: {run!r} is no target/subnetwork/freeze of this configuration")
         return self
+
+    def as_file(self) -> tuple[str, str]:
+        """A file of all settings, defaults included: its name, made of its content, and its content."""
+        content = self.model_dump_json(indent=1) + "\n"
+        return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.yaml", content
 
 
 def parse_config(content: object, where: object) -> Config:

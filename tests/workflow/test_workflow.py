@@ -42,8 +42,30 @@ def test_figures_and_a_report_come_with_the_tables(finished):
     names = ("table1_mean", "figure1", "density_layers", "density_rounds", "training_subnetworks")
     assert figures >= {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     page = (finished.results / "summary.html").read_text()
-    assert page.count("<img") == sum(name.endswith(".svg") for name in figures)
-    assert 'id="table1"' in page
+    assert page.count("<img") == 8
+    assert 'id="table1"' in page and 'id="table9"' not in page
+
+
+def test_the_target_paper_makes_every_table_claim_and_figure_and_says_how_to_make_them_again(finished):
+    assert pd.read_csv(finished.results / "tables/table9.csv")["CKA to CLIP"].between(0, 1).all()
+    claims = pd.read_csv(finished.results / "claims.csv").set_index("claim")
+    assert claims.loc["pruning saves training FLOPs", "verdict"] == "holds"
+    assert claims["effect"].notna().all()
+    figures = {path.stem for path in (finished.results / "figures").glob("*.svg")}
+    assert figures >= {"figure1", "figure5", "figure6", "figure7", "figure8", "figure9", "miou_density"}
+    page = (finished.results / "report.html").read_text()
+    assert page.count("<img") == len(figures)
+    (configuration,) = set(re.findall(r"--configfile (\S+) -- paper", page))
+    planned = finished.snakemake("--configfile", finished.folder / configuration, "-n", "--", "all", "paper")
+    assert "Nothing to be done" in planned.stdout + planned.stderr
+
+
+def test_snakemakes_own_report_is_one_file_with_captions_and_categories(finished):
+    finished.snakemake("--report", finished.folder / "report.html", "--", "all", "paper")
+    text = (finished.folder / "report.html").read_text()
+    assert all(f'"{category}"' in text for category in ("Tables", "Figures", "Claims", "Summary"))
+    assert "alpha of every" in text.lower()
+    assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=[\"']https?://", text)
 
 
 def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import shlex
 import sys
@@ -49,7 +48,7 @@ JOBS = f"{RESULTS}/benchmarks"
 TEACHER = f"{RESULTS}/teacher/teacher.safetensors"
 REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
-CLAIMS = get_project_file("config/claims.csv")
+CLAIMS = get_project_file(CONFIG.claims)
 REPORT = Path(get_project_file("workflow/report"))
 SHEET = get_project_file(CONFIG.experiments)
 TEXTS = f"{RESULTS}/text"
@@ -103,9 +102,8 @@ USES_GPU = CONFIG.device != "cpu"
 
 # What the verbs read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
-_content = CONFIG.model_dump_json(indent=1) + "\n"
-_digest = hashlib.sha256(_content.encode()).hexdigest()[:16]
-CONFIG_FILE = f"{RESULTS}/config/{_digest}.yaml"
+_name, _content = CONFIG.as_file()
+CONFIG_FILE = f"{RESULTS}/config/{_name}"
 if not Path(CONFIG_FILE).exists():
     write_text(Path(CONFIG_FILE), _content)
 

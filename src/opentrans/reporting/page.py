@@ -147,6 +147,7 @@ def render_page(
             max((cost.memory for cost in costs), default=0.0),
         ),
         settings=settings,
+        config_file=f"results/{config.profile}/config/{config.as_file()[0]}",
         hardware=describe_hardware(),
         versions=describe_versions(),
         commit=commit,
