@@ -34,7 +34,7 @@ class Journal:
         self.folder = folder
         self.stream = (folder / JOURNAL).open("a+", encoding="utf-8")
         try:
-            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not shared by forked workers
         except OSError:
             self.stream.close()
             raise UserError(folder, "another preparation is writing here", "wait for it or stop it") from None
