@@ -1,4 +1,4 @@
-"""The mini teacher's training does not resume: killed or stopped, it leaves nothing, and starts anew to the same end."""
+"""The mini teacher's training does not resume: killed or stopped, it leaves nothing and starts anew to one end."""
 
 import os
 import signal
