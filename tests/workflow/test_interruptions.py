@@ -1,4 +1,4 @@
-"""The whole graph killed in its trainings and started again ends with the bytes of an uninterrupted one; its records."""
+"""The whole graph, killed in its trainings and started again, ends with an uninterrupted one's bytes; its records."""
 
 import os
 import re
