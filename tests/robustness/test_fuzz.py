@@ -291,3 +291,22 @@ def test_what_the_fuzzing_starts_from_is_read(name, tmp_path):
     read, content = READERS[name]
     (tmp_path / "input").write_bytes(content)
     read(tmp_path / "input")
+
+
+# What a coverage-guided fuzzer (atheris) found in some seconds a reader, cut down to the fault.
+FOUND = [
+    ("COCO panoptic", to_bytes(COCO).replace(b'"id": 5', b'"id": 555555555555555555555')),
+    ("COCO panoptic", to_bytes(COCO).replace(b'"cat"', b"7")),
+    ("detailed annotations", to_bytes(DETAIL).replace(to_bytes(PIXELS), b"7")),
+    ("detailed annotations", to_bytes(DETAIL).replace(b"[4, 4]", b"[4]")),
+    ("paper's costs", PAPER.replace("46.0", "<6.0").encode()),
+    ("teacher", TEACHER.replace(b'\\"{}\\"', b'\\"{u\\"')),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), FOUND)
+def test_what_a_fuzzer_found_is_one_line(name, content, tmp_path):
+    assert content != READERS[name][1]
+    (tmp_path / "input").write_bytes(content)
+    with pytest.raises(UserError):
+        READERS[name][0](tmp_path / "input")
