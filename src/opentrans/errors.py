@@ -1,6 +1,11 @@
 """The one error a user ever sees: where it is, what is wrong, what to do."""
 
 
+def shorten(error: BaseException) -> str:
+    """The first line of another library's message, which may have many or none: then the kind of error."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """Bad input: printed as one line without a traceback, exit status 2.
 

@@ -18,15 +18,18 @@ REMEDIES = {
     errno.EISDIR: "a folder is in the way of a file",
 }
 MEMORY = "give the job more memory, or lower the batch size or the number of workers"
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")  # gloo, gloo, NCCL
 
 
 def explain(error: Exception) -> UserError | None:
     """The `UserError` for a failure of the machine; None if `error` is something else (a defect of ours)."""
-    name = type(error).__name__
+    name, text = type(error).__name__, str(error)
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return UserError(error.filename or "output", str(error.strerror), REMEDIES[error.errno])
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error):
-        return UserError("memory", f"not enough ({error})" if str(error) else "not enough", MEMORY)
-    if name == "BrokenProcessPool" or ("DataLoader worker" in str(error) and isinstance(error, RuntimeError)):
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
+        return UserError("memory", f"not enough ({error})" if text else "not enough", MEMORY)
+    if name == "BrokenProcessPool" or ("DataLoader worker (pid" in text and isinstance(error, RuntimeError)):
         return UserError("worker process", f"died ({error})", MEMORY)
+    if isinstance(error, RuntimeError) and any(words in text for words in LOST_PEER):
+        return UserError("another process of the training", "died", "see its message; the same command goes on")
     return None

@@ -3,8 +3,11 @@
 Outside a section that defers them, the signals raise `Interrupted` at once: nothing half-written has its final name.
 """
 
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +15,9 @@ from types import FrameType
 
 INTERRUPTED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: try again later
 CAUGHT = (signal.SIGTERM, signal.SIGINT)
-WORKER_GRACE = 10  # seconds that a worker process outlives a signal, while its parent saves
+WORKER_GRACE = 60  # seconds that a worker process outlives a signal, while its parent saves; then it must hang
+LAUNCHER = "OPENTRANS_LAUNCHER"  # environment: the process that started this one and others for one verb
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Interrupted(BaseException):
@@ -23,6 +28,21 @@ def leave_to_parent(number: int, frame: FrameType | None) -> None:
     """A worker process's answer when the whole group is signalled: serve on while the parent saves, then end."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(WORKER_GRACE)
+
+
+def end_with(parent: int, number: signal.Signals) -> None:
+    """Let the kernel send this process the signal `number` once `parent` is dead, however it died (only on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:  # it died before we asked
+            os.kill(os.getpid(), number)
+
+
+def end_with_parent() -> None:
+    """For a forked worker: never outlive the process that it works for, which may be killed at any moment."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        end_with(parent.pid, signal.SIGKILL)
 
 
 class Stop:
@@ -61,7 +81,10 @@ def catch_signals() -> Iterator[None]:
         return
     _stop = Stop()
     before = {number: signal.signal(number, _stop.handle) for number in CAUGHT}
+    launcher = os.environ.pop(LAUNCHER, None)
     try:
+        if launcher is not None:
+            end_with(int(launcher), signal.SIGTERM)
         yield
     finally:
         for number, handler in before.items():

@@ -123,13 +123,66 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, monkeypatc
     assert not Path("hacked").exists()
 
 
-@pytest.mark.parametrize("protocol", [2, 4])
+ARRAYS = {
+    "numbers": np.arange(6).reshape(2, 3),
+    "in Fortran's order": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "flags": np.array([True, False]),
+    "text": np.array(["a", "ü"]),
+    "bytes": np.array([b"a", b"bc"]),
+    "objects": np.array([["x", None], [2, "y"]], object).T,
+    "big-endian": np.arange(3, dtype=">i4"),
+    "none": np.zeros((0, 3)),
+}
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_arrays_and_containers_are_admitted(protocol: int, tmp_path: Path):
-    content = {"a": np.arange(6).reshape(2, 3), "b": ["x", 1.5, None], "c": np.float64(2), "d": np.array(["s"], object)}
-    (tmp_path / "p.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
+    content = {"b": ["x", 1.5, None, (b"q",)], "c": np.float64(2), "d": [np.array([1]), {"e": np.int8(3)}]}
+    (tmp_path / "p.pkl").write_bytes(pickle.dumps(ARRAYS | content, protocol=protocol))
     read = read_pickle(tmp_path / "p.pkl")
-    np.testing.assert_array_equal(read["a"], content["a"])
-    assert read["b"] == content["b"]
+    for name, array in ARRAYS.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+    assert {name: read[name] for name in content} == content
+    assert type(read["c"]) is np.float64
+
+
+class Reshaped:
+    """An array whose pickle claims what it does not hold: numpy's own reader would read or write outside of it."""
+
+    def __init__(self, state: tuple[object, ...]) -> None:
+        self.state = state
+
+    def __reduce__(self):
+        return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, *self.state)
+
+
+OBJECT, LONG = np.dtype("O"), np.dtype("i8")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        ((4,), OBJECT, False, b"\x41" * 32),  # pointers
+        ((4,), LONG, False, b"\0" * 8),
+        ((2**62,), LONG, False, b""),
+        ((3,), OBJECT, False, ["a"]),
+        ((1,), np.dtype("V8"), False, b"\0" * 8),
+        ((1,), np.dtype([("a", "i8")]), False, b"\0" * 8),
+        (None, None, None, None),
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_an_array_that_is_not_what_it_claims_is_refused(state, protocol: int, tmp_path: Path):
+    (tmp_path / "p.pkl").write_bytes(pickle.dumps(Reshaped(state), protocol=protocol))
+    with pytest.raises(UserError, match="refused or unreadable pickle"):
+        read_pickle(tmp_path / "p.pkl")
+
+
+def test_a_pickle_cannot_change_what_it_may_call(tmp_path: Path):
+    (tmp_path / "p.pkl").write_bytes(b"c_codecs\nencode\n}X\x04\x00\x00\x00makeNsb.")
+    with pytest.raises(UserError, match="it changes what it calls"):
+        read_pickle(tmp_path / "p.pkl")
 
 
 def test_a_pickle_with_numpys_old_module_names_is_read(tmp_path: Path):

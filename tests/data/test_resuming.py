@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from opentrans import signals
 from opentrans.config import DataConfig
 from opentrans.data import prepare as module
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
+from opentrans.signals import INTERRUPTED_STATUS, catch_signals
 
 
 class Interrupted(Exception):
@@ -93,35 +95,72 @@ def test_what_belongs_to_a_picture_that_is_gone_is_removed(config, raw, decoded,
     assert not (tmp_path / f"out/labels/{decoded[0]}.png").exists()
 
 
+def _hold(path: Path, ready: Path) -> None:
+    with path.open("w") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_EX)
+        ready.touch()
+        signal.pause()
+
+
 def test_two_preparations_of_one_place_at_once_are_refused(config, tmp_path):
-    folder = tmp_path / ".out.unfinished"
-    folder.mkdir()
-    with (folder / "journal.jsonl").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another preparation is writing here"):
-            prepare("coco", "val", config, tmp_path / "out")
+    (tmp_path / ".out.unfinished").mkdir()
+    paths = tmp_path / ".out.unfinished/journal.jsonl", tmp_path / "ready"
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=paths)
+    process.start()
+    while not paths[1].exists():
+        time.sleep(0.01)
+    with pytest.raises(UserError, match="another preparation is writing here"):
+        prepare("coco", "val", config, tmp_path / "out")
+    process.kill()
+    process.join()
 
 
-def _prepare_slowly(config: DataConfig, out: Path) -> None:
+def _prepare_slowly(config: DataConfig, out: Path) -> int:
+    """In a session of its own; the third picture takes long, so that the signal finds it at work."""
+    os.setsid()
     make = module.prepare_item
 
-    def slow(*arguments):
-        time.sleep(0.5)
-        return make(*arguments)
+    def slow(source, folder, destination, item, stamp):
+        if item.image_id == source.items[2].image_id:
+            time.sleep(30)
+        return make(source, folder, destination, item, stamp)
 
     module.prepare_item = slow
-    prepare("coco", "val", config, out)
+    try:
+        with catch_signals():
+            prepare("coco", "val", config, out, workers=2)
+    except signals.Interrupted:
+        return INTERRUPTED_STATUS
+    return 0
 
 
-def test_a_killed_preparation_leaves_no_result_and_no_lock(config, tmp_path):
-    process = multiprocessing.get_context("fork").Process(target=_prepare_slowly, args=(config, tmp_path / "out"))
-    process.start()
+@pytest.mark.parametrize(
+    ("number", "ending"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, INTERRUPTED_STATUS)]
+)
+def test_a_preparation_stopped_or_killed_leaves_no_result_no_lock_and_no_process(config, tmp_path, number, ending):
+    out = tmp_path / "out"
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_prepare_slowly(config, out))
     labels = tmp_path / ".out.unfinished/labels"
-    while not (labels.is_dir() and any(labels.iterdir())):
-        assert process.is_alive()
+    while not (labels.is_dir() and len(list(labels.iterdir())) == 2):
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    assert not (tmp_path / "out").exists()
-    prepare("coco", "val", config, tmp_path / "out")
-    assert len(PreparedDataset.open(tmp_path / "out")) == 3
+    os.kill(pid, number)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == ending
+    assert not out.exists()
+    prepare("coco", "val", config, out)
+    assert len(PreparedDataset.open(out)) == 3
+    end = time.monotonic() + 20  # far below the 30 s that a worker would work on
+    while is_group_alive(pid):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_group_alive(pid: int) -> bool:
+    """Whether a process of the group is left: a worker that nobody ended."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

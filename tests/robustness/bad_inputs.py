@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import ClipWeights
 from opentrans.config import load_config
 from opentrans.data.coco import decode_ids
 from opentrans.data.maps import read_packed_ids
@@ -24,6 +25,7 @@ from opentrans.freezing.plan import FIELDS as PLAN_FIELDS
 from opentrans.freezing.plan import FreezePlan
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.regions import get_regions
+from opentrans.tensors import save_tensors
 from opentrans.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -304,6 +306,16 @@ refused(ARTEFACT, f"{MALICE} as text embeddings", "damaged or not safetensors")(
     lambda f: TextEmbeddings.load(evil(f / "t"))
 )
 refused("ADE20K index", f"{MALICE} as index", "which is not data")(lambda f: read_pickle(evil(f / "index.pkl")))
+refused("ADE20K index", "array that claims more than it holds", "entries for an array of shape")(
+    lambda f: read_pickle(
+        wrote(f / "index.pkl", pickle.dumps(np.array(["a"] * 3, object), 2).replace(b"K\x03", b"K\x04"))
+    )
+)
+refused(ARTEFACT, "teacher whose architecture is no JSON", "architecture is not readable as JSON")(
+    lambda f: (
+        save_tensors(f / "t", {"logit_scale": torch.ones(())}, {"architecture": "{u"}) or ClipWeights.load(f / "t")
+    )
+)
 refused("ADE20K index", "truncated pickle", "refused or unreadable pickle")(
     lambda f: read_pickle(wrote(f / "index.pkl", pickle.dumps({"a": [1, 2]})[:-4]))
 )

@@ -1,6 +1,7 @@
-"""The whole graph killed in its trainings, started again, and compared byte for byte with an uninterrupted one."""
+"""The whole graph, killed in its trainings and started again, ends with an uninterrupted one's bytes; its records."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from opentrans.files import HASH_SUFFIX
+from opentrans.provenance import FIELDS, SUFFIX, read_record, verify
+
+NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no verb's output
 ROOT = Path(__file__).parents[2]
 RUN = "runs/han/dense/alpha_bottom50/seed0"
 STAGES = {
@@ -128,3 +133,47 @@ def test_the_results_of_the_graph_verify(finished):
     )
     assert result.returncode == 0, result.stdout + result.stderr
     assert "all files match" in result.stderr
+
+
+@pytest.fixture
+def records(finished):
+    return {path: read_record(path) for path in sorted(finished.results.rglob(f"*{SUFFIX}"))}
+
+
+def test_every_file_of_the_results_is_named_by_a_record(finished, records):
+    named = {(path.parent / name).resolve() for path, content in records.items() for name in content["outputs"]}
+    found = {path.resolve() for path in finished.results.rglob("*") if path.is_file()}
+    for path in sorted(found - named):
+        inside = path.relative_to(finished.results.resolve())
+        assert inside.parts[0] in NO_RESULTS or path.name.endswith((SUFFIX, HASH_SUFFIX)), inside
+
+
+def test_every_record_is_full(finished, records):
+    assert len({content["verb"] for content in records.values()}) >= 15
+    for path, content in records.items():
+        assert set(FIELDS) <= content.keys()
+        assert re.fullmatch("[0-9a-f]{16}", content["code"]), path
+        assert re.fullmatch("[0-9a-f]{64}", content["configuration_sha256"]), path
+        assert {"opentrans", "Python", "torch", "numpy"} <= content["versions"].keys()
+        assert {"processor", "memory", "system"} <= content["hardware"].keys()
+        assert content["outputs"]
+        assert all(re.fullmatch("[0-9a-f]{64}", value) for value in content["inputs"].values())
+        assert any(name.endswith(".yaml") for name in content["inputs"]), path  # the configuration at least
+        if content["verb"] in ("finetune", "find-subnetwork"):
+            assert content["seed"] == 0
+            assert len(content["inputs"]) >= 5
+
+
+def test_a_change_of_any_kind_of_result_is_found(finished, records, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.folder, copy, symlinks=True)
+    changed = {}
+    for path, content in records.items():
+        for name in content["outputs"]:
+            changed.setdefault((content["verb"], name.rsplit(".", 1)[-1]), path.parent / name)
+    for path in changed.values():
+        spoilt = copy / path.resolve().relative_to(finished.folder.resolve())
+        spoilt.write_bytes(spoilt.read_bytes() + b" ")
+    problems = [finding.problem for finding in verify(copy / finished.results.relative_to(finished.folder))]
+    for (verb, _), path in changed.items():
+        assert any(path.name in problem and "changed since" in problem for problem in problems), (verb, path)

@@ -73,5 +73,10 @@ def load_artefact(path: Path) -> tuple[dict[str, Tensor], Architecture]:
     tensors, metadata = load_tensors(path, REMEDY)
     if "architecture" not in metadata or "logit_scale" not in tensors:
         raise UserError(path, "metadata field architecture or tensor logit_scale is missing", REMEDY)
-    architecture: Architecture = json.loads(metadata["architecture"])
+    try:
+        architecture: Architecture = json.loads(metadata["architecture"])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(path, f"metadata field architecture is not readable as JSON ({error})", REMEDY) from None
+    if not isinstance(architecture, dict):
+        raise UserError(path, "metadata field architecture holds no fields", REMEDY)
     return tensors, architecture

@@ -19,11 +19,14 @@ def read_paper(path: Path) -> Paper:
     """The paper's cost figures by (target, subnetwork, freeze, metric); tables that repeat one agree."""
     rows = read_csv(path, ("target", "subnetwork", "freeze", "metric", "value"))
     wanted = ("params", "flops", "training_flops")
-    named = {
-        (row["target"], row["subnetwork"], row["freeze"], row["metric"]): float(row["value"])
-        for row in rows
-        if row["metric"] in wanted and row["target"] != "published"
-    }
+    named = {}
+    for number, row in enumerate(rows, start=2):
+        if row["metric"] in wanted and row["target"] != "published":
+            try:
+                named[row["target"], row["subnetwork"], row["freeze"], row["metric"]] = float(row["value"])
+            except ValueError:
+                problem = f"{row['value']!r} is no number"
+                raise UserError(f"{path}: line {number}, column value", problem, "restore the file") from None
     return named
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from opentrans.data.datasets import get_dataset, open_source
 from opentrans.data.prepared import read_rgb
 from opentrans.data.source import WORLD_MARKER, Item, Source
 from opentrans.errors import UserError
+from opentrans.pools import open_pool
 
 SAMPLE = 3  # pictures of each split that are decoded even without `deep`
 SOURCES = {
@@ -93,7 +93,7 @@ def _map(source: Source, workers: int) -> Iterator[None]:
     if workers <= 1:
         yield from map(work, source.items)
         return
-    with ProcessPoolExecutor(workers, initializer=_sources.append, initargs=(source,)) as pool:
+    with open_pool(workers, partial(_sources.append, source)) as pool:
         yield from pool.map(_decode_one, source.items, chunksize=32)
 
 

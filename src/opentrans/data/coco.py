@@ -39,8 +39,8 @@ class CocoPanoptic(Source):
                              for e in content["annotations"]}  # fmt: skip
             annotated = {files[entry["image_id"]] for entry in content["annotations"]}
             areas = _sum_areas(content["annotations"], class_of)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(self.path, f"field or id {error} is missing", "download this file again") from None
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise UserError(self.path, f"field or id {error} is missing or wrong", "download this file again") from None
         self.vocabulary = Vocabulary("coco", names, IGNORE_8)
         images = list_files(root / f"{split}2017", "*.jpg", ".jpg")
         labels = list_files(root / f"panoptic_{split}2017", "*.png", ".png")

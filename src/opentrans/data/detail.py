@@ -38,8 +38,8 @@ class Detail:
         for category, (size, counts) in self.segments[stem]:
             if not 0 <= category < len(table):
                 raise UserError(f"{self.path}: {stem}", f"category {category} is outside the vocabulary", REMEDY)
-            labels = np.full(tuple(size), ignore) if labels is None else labels
             inside = decode_run_lengths(size, counts, f"{self.path}: {stem}")
+            labels = np.full(inside.shape, ignore) if labels is None else labels
             if inside.shape != labels.shape:
                 raise UserError(f"{self.path}: {stem}", "its segments differ in size", REMEDY)
             labels[inside] = table[category]
@@ -92,9 +92,10 @@ def read_detail(path: Path, phase: str) -> Detail:
         segments: dict[str, list[Segment]] = defaultdict(list)
         for image, category, segment in content["annos_segmentation"]:
             if image in stems:
-                segments[stems[image]].append((category, segment))
+                (height, width), counts = segment
+                segments[stems[image]].append((int(category), ([int(height), int(width)], counts)))
         names = {int(c["category_id"]): str(c["name"]) for c in content["categories"] if int(c["category_id"])}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(path, f"field {error} is missing or wrong", REMEDY) from None
     empty = sorted(set(stems.values()) - segments.keys())
     if empty:

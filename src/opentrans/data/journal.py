@@ -32,9 +32,9 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stream = (folder / JOURNAL).open("a+", encoding="utf-8")
+        self.stream = (folder / JOURNAL).open("a+", encoding="utf-8", errors="surrogateescape")
         try:
-            fcntl.flock(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not shared by forked workers
         except OSError:
             self.stream.close()
             raise UserError(folder, "another preparation is writing here", "wait for it or stop it") from None
@@ -48,10 +48,10 @@ class Journal:
         for line in self.stream:
             try:
                 entry = Entry(**json.loads(line))
-            except (ValueError, TypeError):
+                found[str(entry.row["image_id"])] = entry
+            except (ValueError, TypeError, KeyError, RecursionError):  # cut off, or the disk's damage
                 break
-            found[str(entry.row["image_id"])] = entry
-            whole += len(line.encode())
+            whole += len(line.encode(errors="surrogateescape"))
         self.stream.truncate(whole)
         return found
 

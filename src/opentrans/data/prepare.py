@@ -4,7 +4,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from opentrans.data.prepared import INDEX_FIELDS
 from opentrans.data.source import Decoded, Item, Source
 from opentrans.errors import UserError
 from opentrans.files import write_csv, write_json
+from opentrans.pools import open_pool
 from opentrans.sources import hash_sources
 
 PARTS = ("labels", "segments", "images")
@@ -112,12 +112,8 @@ def _make(work: Work, items: Sequence[tuple[Item, str]], workers: int) -> Genera
         yield from (work(item, stamp) for item, stamp in items)
         return
     # The source can be large: every process gets it once, not with every picture.
-    with ProcessPoolExecutor(workers, initializer=_work.append, initargs=(work,)) as pool:
-        try:
-            yield from pool.map(_make_one, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with open_pool(workers, partial(_work.append, work)) as pool:
+        yield from pool.map(_make_one, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
 
 
 def _make_one(task: tuple[Item, str]) -> Entry:

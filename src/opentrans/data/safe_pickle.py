@@ -1,34 +1,118 @@
-"""Reading a downloaded pickle without running what it says: plain containers and numpy arrays only."""
+"""Reading a downloaded pickle without running what it says: plain containers and numpy arrays only.
 
+Not even numpy's own constructors are called: given a wrong state they read and write outside of the array. What a
+pickle says of an array is noted by a stand-in, checked, and made into an array afterwards.
+"""
+
+import math
 import pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from opentrans.errors import UserError
 
+
+@dataclass
+class _Type:
+    """A data type: numpy's code, such as ``i8``, and byte order."""
+
+    code: str
+    order: str = "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+    def make(self) -> np.dtype[Any]:
+        if not re.fullmatch("[biufSU][0-9]+|O8?", self.code) or self.order not in ("<", ">", "=", "|"):
+            raise pickle.UnpicklingError(f"data type {self.order}{self.code} is not admitted")
+        return np.dtype(self.order + self.code)
+
+
+@dataclass
+class _Array:
+    """An array or, if its shape is (), a scalar."""
+
+    type: _Type
+    shape: tuple[int, ...] = (0,)
+    fortran: bool = False
+    data: Any = b""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, self.shape, self.type, self.fortran, self.data = state
+
+    def make(self) -> Any:
+        kind = self.type.make()
+        if not kind.hasobject:
+            return np.frombuffer(self.data, kind).reshape(self.shape, order="F" if self.fortran else "C")[()]
+        if len(self.data) != math.prod(self.shape):
+            raise pickle.UnpicklingError(f"{len(self.data)} entries for an array of shape {self.shape}")
+        array = np.empty(len(self.data), object)
+        for place, value in enumerate(self.data):
+            array[place] = _resolve(value)
+        return array.reshape(self.shape)[()]
+
+
+class _Admitted:
+    """Something that a pickle may call, and not change."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.make(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("it changes what it calls")
+
+
+def _from_buffer(data: Any, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    return _Array(kind, shape, order == "F", data)
+
+
 ADMITTED = {
-    *((module, "_reconstruct") for module in ("numpy.core.multiarray", "numpy._core.multiarray")),
-    *((module, "scalar") for module in ("numpy.core.multiarray", "numpy._core.multiarray")),
-    *((module, "_frombuffer") for module in ("numpy.core.numeric", "numpy._core.numeric")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
+    ("numpy._core.multiarray", "_reconstruct"): _Admitted(lambda *_: _Array(_Type("u1"))),
+    ("numpy._core.multiarray", "scalar"): _Admitted(lambda kind, data: _Array(kind, (), False, data)),
+    ("numpy._core.numeric", "_frombuffer"): _Admitted(_from_buffer),
+    ("numpy", "ndarray"): _Admitted(lambda *_: None),  # only named, as _reconstruct's argument
+    ("numpy", "dtype"): _Admitted(lambda code, *_: _Type(code)),
+    # How protocol 2 writes bytes.
+    ("_codecs", "encode"): _Admitted(lambda text, _: text.encode("latin1")),
+    ("__builtin__", "bytes"): _Admitted(lambda: b""),
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
         # Old pickles name numpy's private modules as they were called before numpy 2.
-        return super().find_class(module.replace("numpy.core.", "numpy._core."), name)
+        found = ADMITTED.get((module.replace("numpy.core.", "numpy._core."), name))
+        if found is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
+        return found
+
+
+def _resolve(value: Any) -> Any:
+    """`value` with arrays for their stand-ins; a container that holds itself is a `RecursionError`."""
+    if isinstance(value, _Array | _Type):
+        return value.make()
+    if isinstance(value, dict):
+        return {_resolve(key): _resolve(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_resolve(entry) for entry in value)
+    return value
 
 
 def read_pickle(path: Path) -> Any:
     """Unpickle containers, strings, numbers and numpy arrays; anything else is refused with a `UserError`."""
     try:
         with path.open("rb") as stream:
-            return _Unpickler(stream).load()
+            return _resolve(_Unpickler(stream).load())
     except FileNotFoundError:
         raise UserError(
             path, "no such file", "set data.raw_root (or data.folders) to where the download lies"

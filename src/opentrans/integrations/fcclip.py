@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opentrans.errors import UserError
+from opentrans.errors import UserError, shorten
 from opentrans.integrations.locating import nearest
 from opentrans.models.fcclip import MAX_SCALE
 from opentrans.tensors import load_tensors
@@ -83,7 +83,7 @@ def read_detectron2(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(path, "no such file", REMEDY) from None
     except Exception as error:  # zip, pickle and torch errors have no common base
-        problem = f"not a torch checkpoint without code ({str(error).splitlines()[0]})"
+        problem = f"not a torch checkpoint without code ({shorten(error)})"
         raise UserError(path, problem, "save its model again with torch.save") from None
     model = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from opentrans.config import FreezeRecipe
-from opentrans.errors import UserError
+from opentrans.errors import UserError, shorten
 from opentrans.freezing.alphas import LayerSpectrum
 from opentrans.freezing.plan import FreezePlan, make_plan
 from opentrans.integrations.locating import Located, locate, nearest
@@ -98,7 +98,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         except FileNotFoundError:
             raise UserError(path, "no such file", "give the weights of this model") from None
         except Exception as error:  # zip, pickle and torch errors have no common base
-            problem = f"not a file of weights ({str(error).splitlines()[0]})"
+            problem = f"not a file of weights ({shorten(error)})"
             raise UserError(path, problem, "give a state dict saved by torch, or safetensors") from None
     inner: Any = content.get("state_dict", content.get("model", content)) if isinstance(content, dict) else content
     try:

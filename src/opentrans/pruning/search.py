@@ -30,7 +30,7 @@ from opentrans.pruning.subnetwork import (
     count_kept,
     dense_masks,
 )
-from opentrans.signals import defer_signals
+from opentrans.signals import Stop, defer_signals
 from opentrans.training.checkpoint import check_identity, get_part, load_checkpoint, restore, save_checkpoint
 from opentrans.training.data import TrainingData
 from opentrans.training.loading import Step
@@ -162,15 +162,16 @@ class Search:
         total = sum(weight.numel() for weight in weights.values())
         rounds = plan_rounds(total, self.recipe.prune_share, self.recipe.density)
         iterations = self.recipe.iterations * len(rounds) + self.recipe.recovery_iterations
-        with tqdm(total=iterations, desc=self.recipe.method, file=sys.stderr, mininterval=5) as progress:
+        bar = tqdm(total=iterations, desc=self.recipe.method, file=sys.stderr, mininterval=5)
+        with defer_signals() as stop, bar as progress:
             progress.update(self.iteration)
             for kept in rounds[len(self.log) :]:
-                loss = self.train(self.recipe.iterations, progress)
+                loss = self.train(self.recipe.iterations, progress, stop)
                 if self.recipe.method == "imp":
                     self.prune(kept)
                 self.note(loss)
             if self.recipe.recovery_iterations and len(self.log) == len(rounds):
-                self.note(self.train(self.recipe.recovery_iterations, progress))
+                self.note(self.train(self.recipe.recovery_iterations, progress, stop))
 
     def note(self, loss: float) -> None:
         """Log a round; the next one begins."""
@@ -192,19 +193,18 @@ class Search:
             self.build_optimizer()
         self.set_masks(masks)
 
-    def train(self, iterations: int, progress: tqdm) -> float:
-        """Train to the end of a round of so many iterations; returns the mean loss over them."""
+    def train(self, iterations: int, progress: tqdm, stop: Stop) -> float:
+        """Train to the end of a round of so many iterations, or `stop`; returns the mean loss over them."""
         steps = range(self.iteration, self.iteration - self.round_iterations + iterations)
         examples = self.stepper.load(steps, self.workers)
-        with defer_signals() as stop:
-            for iteration in steps:
-                self.step(iteration, next(examples))
-                progress.update()
-                if self.unfinished:
-                    due = self.iteration % self.recipe.checkpoint_every == 0
-                    self.unfinished.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
-                elif stop.signal:
-                    stop.interrupt()
+        for iteration in steps:
+            self.step(iteration, next(examples))
+            progress.update()
+            if self.unfinished:
+                due = self.iteration % self.recipe.checkpoint_every == 0
+                self.unfinished.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
+            elif stop.signal:
+                stop.interrupt()
         return self.round_loss / iterations
 
     def step(self, iteration: int, examples: Step) -> None:

@@ -46,7 +46,7 @@ def read_costs_of_jobs(folder: Path, without: Iterable[str] = ()) -> list[RuleCo
 
 def _read(path: Path) -> list[tuple[float, float, float]]:
     """Wall clock, processor time, memory of each line; what Snakemake could not measure (NA, -) counts 0."""
-    header, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+    header, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     fields = header.split("\t")
     missing = [field for field in ("s", "cpu_time", "max_rss") if field not in fields]
     if missing:

@@ -67,6 +67,8 @@ def read_paper(path: Path) -> pd.DataFrame:
         paper = pd.read_csv(path)
     except FileNotFoundError:
         raise UserError(path, "no such file", "restore it from the repository") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(path, f"not readable as CSV ({error})", "restore it from the repository") from None
     missing = [column for column in PAPER_FIELDS if column not in paper]
     if missing:
         raise UserError(path, f"column {', '.join(missing)} is missing", "restore the file from the repository")

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from opentrans.signals import leave_to_parent
+from opentrans.errors import UserError
+from opentrans.failures import explain
+from opentrans.signals import end_with_parent, leave_to_parent
 from opentrans.training.data import Example, TrainingData
 from opentrans.training.devices import Group
 
@@ -14,14 +16,21 @@ Step = list[list[Example]]  # the examples of each of the process's groups
 STEPS_AHEAD = 2  # of each worker
 
 
-class _Steps(Dataset[Step]):
+class _Steps(Dataset[Step | UserError]):
     """Global batches by iteration, cut down to the groups of one process."""
 
     def __init__(self, data: TrainingData, batch_size: int, groups: Sequence[Group]) -> None:
         self.data, self.batch_size, self.groups = data, batch_size, groups
 
-    def __getitem__(self, iteration: int) -> Step:
-        return [self.data.get_examples(iteration, self.batch_size, group.places) for group in self.groups]
+    def __getitem__(self, iteration: int) -> Step | UserError:
+        """The step, or what a user can mend: raised in a worker, torch would bury it in a traceback."""
+        try:
+            return [self.data.get_examples(iteration, self.batch_size, group.places) for group in self.groups]
+        except Exception as error:
+            known = error if isinstance(error, UserError) else explain(error)
+            if known is None:
+                raise
+            return known
 
 
 def load_steps(
@@ -38,12 +47,19 @@ def load_steps(
         groups: this process's groups.
         steps: iterations.
         workers: processes that prepare steps ahead; 0 prepares each when it is asked for.
+
+    Raises:
+        UserError: an example cannot be read, or memory does not suffice.
     """
     source = _Steps(data, batch_size, groups)
-    if not workers:
-        yield from (source[iteration] for iteration in steps)
-        return
-    yield from DataLoader(
+    for step in _load(source, steps, workers) if workers else (source[iteration] for iteration in steps):
+        if isinstance(step, UserError):
+            raise step
+        yield step
+
+
+def _load(source: _Steps, steps: range, workers: int) -> "DataLoader[Step | UserError]":
+    return DataLoader(
         source,
         batch_size=None,
         sampler=steps,
@@ -56,11 +72,12 @@ def load_steps(
     )
 
 
-def _unchanged(step: Step) -> Step:
+def _unchanged(step: Step | UserError) -> Step | UserError:
     return step
 
 
 def _start_worker(_: int) -> None:
     """A worker ends with its training: how a signal is answered is the training process's decision."""
+    end_with_parent()
     signal.signal(signal.SIGTERM, leave_to_parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,6 +11,7 @@ from opentrans.config import WorldConfig
 from opentrans.data.folders import atomic_folder
 from opentrans.errors import UserError
 from opentrans.files import sha256, write_json
+from opentrans.pools import open_pool
 from opentrans.world.ade_full import RELEASE, STRANGE_IN, write_ade847
 from opentrans.world.captions import CAPTION_FIELDS, Captioned, make_test_pictures, make_training_pictures
 from opentrans.world.layouts import (
@@ -53,7 +53,7 @@ def make_world(config: WorldConfig, root: Path) -> None:
         wrong = min(config.images.keys() ^ wanted)
         raise UserError(f"config: world.images.{wrong}", "missing or unknown set", f"give exactly {sorted(wanted)}")
     with atomic_folder(root, ENTRIES) as folder:
-        with ProcessPoolExecutor(2) as pool:
+        with open_pool(2) as pool:
             parts = [pool.submit(write, config, folder) for write in (_write_sets, _write_captions)]
             for part in parts:
                 part.result()

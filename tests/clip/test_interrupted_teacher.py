@@ -1,0 +1,82 @@
+"""The mini teacher's training does not resume: killed or stopped, it leaves nothing and starts anew to one end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from killing import count_moments, draw_moments, kill_at, run_child, watch_calls
+from opentrans import cli
+from opentrans.clip import pretraining
+from opentrans.files import sha256
+from opentrans.signals import INTERRUPTED_STATUS
+
+CONFIG = """
+profile: test
+seeds: [0]
+device: cpu
+data: {raw_root: nowhere}
+benchmarks: [coco]
+subnetworks: {dense: {method: dense}}
+freezing: {none: {method: none}}
+targets:
+  deeplabv3:
+    kind: deeplabv3
+    prompts: plain
+    transfer: {iterations: 1, warmup_iterations: 0, batch_size: 1, crop_size: 64, optimizer: {name: sgd, lr: 0.01}}
+threads: {teacher: 1, run: 1, subnetwork: 1}
+teacher:
+  templates: ["{}"]
+  pretraining: {iterations: 4, batch_size: 8, lr: 0.001, warmup_iterations: 1}
+  architecture:
+    embed_dim: 32
+    vision_cfg: {image_size: 64, layers: [1, 1, 1, 1], width: 8, patch_size: null, head_width: 32}
+    text_cfg: {context_length: 16, vocab_size: 49408, width: 32, heads: 2, layers: 1}
+"""
+NAMES = ("teacher.safetensors", "log.csv", "zero_shot.json")
+
+
+@pytest.fixture
+def train(captions, tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+
+    def run(name):
+        teacher, log, zero_shot = (str(tmp_path / name / file) for file in NAMES)
+        words = ["--config", str(tmp_path / "config.yaml"), "--captions", str(captions), "--output", teacher]
+        return cli.main(["train-teacher", *words, "--log", log, "--zero-shot", zero_shot])
+
+    return run
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in folder.iterdir()}
+
+
+def test_a_killed_training_of_the_teacher_starts_anew_to_the_same_bytes(train, tmp_path):
+    assert train("whole") == 0
+    total = count_moments(watch_calls, lambda: train("counted"), tmp_path / "count")
+    moments = [*draw_moments(0, 2, total), total - 50]  # the last while the record of the results is written
+    assert all(kill_at(moment, watch_calls, lambda: train("killed")) for moment in moments)
+    assert train("killed") == 0
+    assert hash_files(tmp_path / "killed") == hash_files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_training_of_the_teacher_at_once_with_its_own_status(
+    train, tmp_path, monkeypatch, capfd, number
+):
+    step, steps = pretraining._step, []
+
+    def signal_in_the_second(*arguments):
+        steps.append(len(steps))
+        if len(steps) == 2:
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        return step(*arguments)
+
+    monkeypatch.setattr(pretraining, "_step", signal_in_the_second)
+    assert run_child(lambda: train("stopped")) == INTERRUPTED_STATUS
+    assert f"interrupted by {signal.Signals(number).name}" in capfd.readouterr().err
+    assert not (tmp_path / "stopped").exists()
