@@ -1,4 +1,3 @@
-import hashlib
 import json
 import shlex
 import sys
@@ -19,6 +18,7 @@ from opentrans.config import merge, parse_config
 from opentrans.errors import UserError
 from opentrans.experiments import read_experiments, runs_of
 from opentrans.files import write_text
+from opentrans.runs import name_config
 from opentrans.sources import export_interpreter, hash_sources
 
 export_interpreter()
@@ -103,9 +103,8 @@ USES_GPU = CONFIG.device != "cpu"
 
 # What the verbs read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
-_content = CONFIG.model_dump_json(indent=1) + "\n"
-_digest = hashlib.sha256(_content.encode()).hexdigest()[:16]
-CONFIG_FILE = f"{RESULTS}/config/{_digest}.yaml"
+_name, _content = name_config(CONFIG)
+CONFIG_FILE = f"{RESULTS}/{_name}"
 if not Path(CONFIG_FILE).exists():
     write_text(Path(CONFIG_FILE), _content)
 
