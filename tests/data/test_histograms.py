@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from opentrans.config import DataConfig
-from opentrans.data import ade150, maps
+from opentrans.data import ade150, maps, pascal
 from opentrans.data.datasets import open_source
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.maps import encode_map, get_size, read_packed_ids
@@ -75,6 +75,16 @@ def test_ades_labels_are_checked_by_the_numbers_beside_its_names(config, raw, tm
     path.write_text("\n".join([lines[0], *("\t".join([*row[:3], "500 ", row[4]]) for row in cells)]) + "\n")
     with pytest.raises(UserError, match=r"objectInfo150\.txt: \d+ classes have other numbers of images"):
         prepare("ade150", "val", config, tmp_path / "out")
+
+
+def test_vocs_validation_labels_are_checked_by_the_statistics_of_its_site(config, raw, tmp_path, monkeypatch):
+    assert len(pascal.VOC_VAL_IMAGES) == len(pascal.VOC_NAMES)
+    (raw / "VOCdevkit/VOC2012/labels.txt").unlink()
+    monkeypatch.setattr(pascal, "VOC_VAL_TOTAL", 3)
+    with pytest.raises(UserError, match=r"SegmentationClass: \d+ classes have other numbers of images"):
+        prepare("pas20", "val", config, tmp_path / "out")
+    monkeypatch.undo()
+    assert open_source("pas20", "val", config).known is None
 
 
 def test_ade_names_may_follow_a_column_that_tells_stuff_from_things(config: DataConfig, raw: Path):
