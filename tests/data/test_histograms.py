@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from opentrans.config import DataConfig
 from opentrans.data import ade150, maps, pascal
@@ -115,6 +116,20 @@ def test_a_subset_is_accepted_only_when_the_configuration_says_so(dataset, confi
     subset = config.model_copy(update={"allow_subset": True})
     prepare(dataset, "val", subset, tmp_path / "out")
     assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == whole - 1
+
+
+def test_of_a_whole_download_only_the_first_pictures_are_taken_where_the_configuration_says_so(config, raw, tmp_path):
+    (raw / "world.json").unlink()
+    few = DataConfig(raw_root=str(raw), allow_subset=True, max_images=2)
+    every = open_source("coco", "val", few.model_copy(update={"max_images": None}))
+    assert every.known is not None
+    source = open_source("coco", "val", few)
+    assert source.items == every.items[:2]
+    assert source.known is None
+    prepare("coco", "val", few, tmp_path / "out")
+    assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == 2
+    with pytest.raises(ValidationError, match="allow_subset"):
+        DataConfig(raw_root=str(raw), max_images=2)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
