@@ -4,7 +4,6 @@ Sections are ordered as the data flows. Values that differ between the mini worl
 required here and written in `config/config.yaml` and `config/paper.yaml`; the rest has one default.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,20 +43,27 @@ class DataConfig(Section):
 
     `folders` names the folder of one download inside `raw_root` when it is not the official one.
     `splits` takes a prepared split from another official one, for example ``coco_train: val``.
-    `allow_subset`: accept fewer images than the data set officially has. `regions`: distillation and mask
-    targets per class of an image (`class`) or per annotated segment (`segment`). `pascal_context`: which form of
-    its annotation is read.
+    `allow_subset`: accept fewer images than the data set officially has; `max_images` takes only the first so many of
+    each split. `regions`: distillation and mask targets per class of an image (`class`) or per annotated segment
+    (`segment`). `pascal_context`: which form of its annotation is read.
     """
 
     raw_root: str
     folders: dict[str, str] = {}
     splits: dict[str, Literal["train", "val"]] = {}
     allow_subset: bool = False
+    max_images: Count | None = None
     regions: Literal["class", "segment"] = "class"
     min_region_pixels: Count = 1
     ade847_short_side: Count | None = 512
     ade847_indices: str | None = None
     pascal_context: Literal["auto", "labelmap", "detail"] = "auto"
+
+    @model_validator(mode="after")
+    def _said_subset(self) -> "DataConfig":
+        if self.max_images is not None and not self.allow_subset:
+            raise ValueError("`max_images` makes a subset: it needs `allow_subset: true`")
+        return self
 
 
 class PretrainingConfig(Section):
@@ -311,11 +317,6 @@ class Config(Section):
             if len(names) != len(known) or any(name not in part for name, part in zip(names, known, strict=True)):
                 raise ValueError(f"traces.runs: {run!r} is no target/subnetwork/freeze of this configuration")
         return self
-
-    def as_file(self) -> tuple[str, str]:
-        """A file of all settings, defaults included: its name, made of its content, and its content."""
-        content = self.model_dump_json(indent=1) + "\n"
-        return f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.yaml", content
 
 
 def parse_config(content: object, where: object) -> Config:

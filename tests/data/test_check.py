@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import pytest
 import yaml
 
 from opentrans.cli import main
+from opentrans.data.check import DOWNLOADS
+from opentrans.data.datasets import get_dataset
 
 
 @pytest.fixture
@@ -39,11 +42,31 @@ def test_everything_that_is_missing_is_told_with_what_to_do(settings, raw, capsy
     (raw / "VOCdevkit/VOC2010/labels.txt").unlink()
     assert check(settings) == 1
     out = capsys.readouterr().out
-    assert out.count("MISSING OR WRONG") == 3
+    states = {tuple(line.split()[:2]): line.split()[-1] for line in out.splitlines()[2:10]}
+    assert states["cityscapes", "val"] == "MISSING"
+    assert states["pc59", "val"] == states["pc459", "val"] == "INCOMPLETE"
     assert "cityscapes val: " in out
-    assert "gtFine_trainvaltest.zip" in out
+    assert "missing: leftImg8bit/val, gtFine/val" in out
+    assert f"gtFine_trainvaltest.zip (cityscapes-dataset.com, needs an account) so that these lie in {raw}" in out
     assert "labels.txt: no such file" in out
     assert "5 of 8 are there" in out
+
+
+def test_of_a_half_unpacked_download_everything_that_is_missing_is_told_at_once(settings, raw, capsys):
+    shutil.rmtree(raw / "coco/panoptic_val2017")
+    (raw / "coco/annotations/panoptic_val2017.json").unlink()
+    assert check(settings) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"^coco +val .*INCOMPLETE$", out, re.MULTILINE)
+    assert "missing: panoptic_val2017, annotations/panoptic_val2017.json" in out
+    assert "train2017" not in out.partition("missing: ")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize("dataset", DOWNLOADS)
+def test_what_the_check_looks_for_is_what_lies_in_an_official_folder(dataset, raw):
+    place = raw / get_dataset(dataset).folder
+    assert DOWNLOADS[dataset].find_missing(place, "val") == []
+    assert len(DOWNLOADS[dataset].find_missing(raw / "absent", "val")) == len(DOWNLOADS[dataset].entries)
 
 
 def test_an_incomplete_download_is_missing_unless_a_subset_is_allowed(settings, capsys):

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from opentrans.config import DataConfig
-from opentrans.data import ade150, maps
+from opentrans.data import ade150, maps, pascal
 from opentrans.data.datasets import open_source
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.maps import encode_map, get_size, read_packed_ids
@@ -77,6 +78,16 @@ def test_ades_labels_are_checked_by_the_numbers_beside_its_names(config, raw, tm
         prepare("ade150", "val", config, tmp_path / "out")
 
 
+def test_vocs_validation_labels_are_checked_by_the_statistics_of_its_site(config, raw, tmp_path, monkeypatch):
+    assert len(pascal.VOC_VAL_IMAGES) == len(pascal.VOC_NAMES)
+    (raw / "VOCdevkit/VOC2012/labels.txt").unlink()
+    monkeypatch.setattr(pascal, "VOC_VAL_TOTAL", 3)
+    with pytest.raises(UserError, match=r"SegmentationClass: \d+ classes have other numbers of images"):
+        prepare("pas20", "val", config, tmp_path / "out")
+    monkeypatch.undo()
+    assert open_source("pas20", "val", config).known is None
+
+
 def test_ade_names_may_follow_a_column_that_tells_stuff_from_things(config: DataConfig, raw: Path):
     expected = open_source("ade150", "val", config).vocabulary
     path = raw / "ADEChallengeData2016/objectInfo150.txt"
@@ -105,6 +116,20 @@ def test_a_subset_is_accepted_only_when_the_configuration_says_so(dataset, confi
     subset = config.model_copy(update={"allow_subset": True})
     prepare(dataset, "val", subset, tmp_path / "out")
     assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == whole - 1
+
+
+def test_of_a_whole_download_only_the_first_pictures_are_taken_where_the_configuration_says_so(config, raw, tmp_path):
+    (raw / "world.json").unlink()
+    few = DataConfig(raw_root=str(raw), allow_subset=True, max_images=2)
+    every = open_source("coco", "val", few.model_copy(update={"max_images": None}))
+    assert every.known is not None
+    source = open_source("coco", "val", few)
+    assert source.items == every.items[:2]
+    assert source.known is None
+    prepare("coco", "val", few, tmp_path / "out")
+    assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == 2
+    with pytest.raises(ValidationError, match="allow_subset"):
+        DataConfig(raw_root=str(raw), max_images=2)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

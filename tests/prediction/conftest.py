@@ -9,6 +9,7 @@ from opentrans.config import load_config
 from opentrans.data.prepared import Vocabulary
 from opentrans.files import write_text
 from opentrans.models.registry import build_target
+from opentrans.runs import name_config
 from opentrans.training.checkpoint import save_checkpoint
 
 KINDS = ("han", "deeplabv3", "fcclip")
@@ -20,7 +21,8 @@ def results(tmp_path_factory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("results") / "mini"
     config = load_config([Path("config/config.yaml")])
-    write_text(folder / "config.yaml", config.model_dump_json())
+    name, content = name_config(config)
+    write_text(folder / name, content)
     torch.manual_seed(0)
     teacher = Teacher(config.teacher.architecture)
     teacher.save(folder / "teacher/teacher.safetensors")

@@ -1,12 +1,15 @@
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
+from opentrans.config import load_config
 from opentrans.errors import UserError
 from opentrans.experiments import Run
 from opentrans.models.loading import load_run
-from opentrans.runs import find_run
+from opentrans.runs import find_run, name_config
 from opentrans.training.checkpoint import load_checkpoint
 
 
@@ -39,3 +42,23 @@ def test_a_file_that_the_run_needs_is_named(results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("teacher", "fcclip", "deeplabv3"))
     with pytest.raises(UserError, match=r"teacher\.safetensors: the run needs this file"):
         find_run(copy / "runs/han/dense/none/seed0")
+
+
+def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("fcclip", "deeplabv3"))
+    run = copy / "runs/han/dense/none/seed0"
+    own = find_run(run).config
+    assert own.seeds == [0]
+    name, content = name_config(own.model_copy(update={"seeds": [7]}))
+    (copy / name).write_text(content)
+    with pytest.raises(UserError, match=r"config: 2 configurations, and the run does not say.*--config"):
+        find_run(run)
+    record = {"inputs": {f"../../../../../{name}": "", "../../../../../teacher/teacher.safetensors": ""}}
+    (run / "checkpoint.safetensors.finetune.provenance.json").write_text(json.dumps(record))
+    assert find_run(run).config.seeds == [7]
+
+
+def test_a_configuration_keeps_its_name_when_it_is_read_again(results):
+    name, content = name_config(load_config([Path("config/config.yaml")]))
+    assert name_config(load_config([results / name]))[0] == name
+    assert (results / name).read_text() == content

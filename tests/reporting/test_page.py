@@ -9,6 +9,7 @@ from opentrans.reporting import page
 from opentrans.reporting.grid import build_grid
 from opentrans.reporting.jobs import RuleCost, format_time, read_costs_of_jobs
 from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
+from opentrans.runs import name_config
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -100,7 +101,7 @@ def test_the_page_shows_captions_configuration_versions_cost_and_how_to_make_it_
     words = " ".join(" ".join(Page(make_page()).words).split())
     for expected in (
         "What a reader must know.", "Some pictures.", "prune_share: 0.1", describe_commit().split()[0],
-        describe_versions()["torch"], f"--configfile results/mini/config/{config.as_file()[0]} -- paper",
+        describe_versions()["torch"], f"--configfile results/mini/{name_config(config)[0]} -- paper",
         "1.01 CPU hours", "in 4 jobs", "1 min 11 s", "coco, pc59", "cannot be compared with the paper",
     ):  # fmt: skip
         assert expected in words, expected

@@ -19,7 +19,7 @@ def run_in_two_processes(verbs):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [*command, json.dumps(verbs)], capture_output=True, text=True, timeout=240, check=False, env=environment
+        [*command, json.dumps(verbs)], capture_output=True, text=True, timeout=600, check=False, env=environment
     )
     assert result.returncode == 0, result.stderr
 
@@ -30,7 +30,7 @@ def load(project, name):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_two_processes_train_and_search_as_one_does_at_the_same_global_batch(project):
-    targets = ("han", "deeplabv3")
+    targets = ("han", "deeplabv3", "fcclip")
     run_in_two_processes(
         [project.search("ours_two"), *(project.finetune(name, name=f"{name}_two") for name in targets)]
     )
@@ -46,7 +46,8 @@ def test_two_processes_train_and_search_as_one_does_at_the_same_global_batch(pro
         for name, value in weights.items():
             if name.endswith(("running_mean", "running_var", "num_batches_tracked", ".weight")):
                 torch.testing.assert_close(value, others[name], rtol=1e-3, atol=1e-5)
-        assert int(weights["model.backbone.bn1.num_batches_tracked"]) == 4
+        # FC-CLIP's backbone sees only the batch that its statistics are renewed with.
+        assert int(weights["model.backbone.bn1.num_batches_tracked"]) == (1 if target == "fcclip" else 4)
     one, two = (pd.read_csv(project.folder / name / "rounds.csv") for name in ("ours", "ours_two"))
     pd.testing.assert_series_equal(one["loss"], two["loss"], rtol=TOLERANCE)
     assert one["kept"].equals(two["kept"])

@@ -63,12 +63,18 @@ def test_algorithm_1_has_its_settings():
         assert read(recipe, iteration)[1] == [1e-4, 1e-4]
 
 
+RELEASED_LR = {
+    "han": {0: 1.5e-4, 19_999: 1.5e-4, 20_000: 1.5e-5, 24_999: 1.5e-5, 25_000: 1.5e-6, 50_000: 1.5e-6},
+    "deeplabv3": {0: 1e-3, 39_999: 1e-3, 40_000: 1e-4, 44_999: 1e-4, 45_000: 1e-5, 50_000: 1e-5},
+}
+
+
 @pytest.mark.parametrize("target", ["han", "deeplabv3"])
 def test_the_released_codes_optimiser_is_a_named_alternative(target):
     transfer = load_config([MINI, PAPER, RELEASED]).targets[target].transfer
     assert (transfer.iterations, transfer.batch_size) == (50_001, 28)
     assert (transfer.optimizer.weight_decay, transfer.optimizer.clip_norm) == (0.05, 0.01)
-    for iteration, lr in {0: 1.5e-4, 19_999: 1.5e-4, 20_000: 1.5e-5, 25_000: 1.5e-6, 50_000: 1.5e-6}.items():
+    for iteration, lr in RELEASED_LR[target].items():
         optimizer, rates = read(transfer, iteration)
         assert isinstance(optimizer, torch.optim.AdamW)
         assert rates == pytest.approx([lr, 0.1 * lr])

@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from opentrans.cli import main
+
 
 def get_planned(result):
     """The rules that a dry run plans, with the number of their jobs."""
@@ -43,7 +45,8 @@ def test_figures_and_a_report_come_with_the_tables(finished):
     assert figures >= {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
     page = (finished.results / "summary.html").read_text()
     assert page.count("<img") == 8
-    assert 'id="table1"' in page and 'id="table9"' not in page
+    assert 'id="table1"' in page
+    assert 'id="table9"' not in page
 
 
 def test_the_target_paper_makes_every_table_claim_and_figure_and_says_how_to_make_them_again(finished):
@@ -72,6 +75,14 @@ def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):
     table = pd.read_csv(finished.results / "tables/table1.csv").set_index("Method")
     assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150 (%)"])
     assert not pd.isna(table.loc["Ours (FC-CLIP)", "pc59 (%)"])
+
+
+@pytest.mark.parametrize("run", ["han/dense/none", "fcclip/ours/none"])
+def test_a_picture_is_segmented_with_what_the_workflow_leaves_and_nothing_else(finished, run, tmp_path):
+    picture = sorted(finished.folder.rglob("coco/val2017/*.jpg"))[0]
+    words = ["predict", str(picture), "--classes", "sky, circle", "--output-dir", str(tmp_path), "--device", "cpu"]
+    assert main([*words, "--run", str(finished.results / f"runs/{run}/seed0")]) == 0
+    assert (tmp_path / f"{picture.stem}_overlay.png").is_file()
 
 
 def test_a_second_run_has_nothing_to_do(finished):

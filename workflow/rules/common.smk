@@ -18,6 +18,7 @@ from opentrans.config import merge, parse_config
 from opentrans.errors import UserError
 from opentrans.experiments import read_experiments, runs_of
 from opentrans.files import write_text
+from opentrans.runs import name_config
 from opentrans.sources import export_interpreter, hash_sources
 
 export_interpreter()
@@ -102,8 +103,8 @@ USES_GPU = CONFIG.device != "cpu"
 
 # What the verbs read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
-_name, _content = CONFIG.as_file()
-CONFIG_FILE = f"{RESULTS}/config/{_name}"
+_name, _content = name_config(CONFIG)
+CONFIG_FILE = f"{RESULTS}/{_name}"
 if not Path(CONFIG_FILE).exists():
     write_text(Path(CONFIG_FILE), _content)
 

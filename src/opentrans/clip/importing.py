@@ -14,14 +14,15 @@ from opentrans.errors import UserError
 
 FIELD = "teacher.pretrained"
 RANDOM = "random"
+OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # which OpenAI stored beside the weights
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
     """A teacher with open_clip weights.
 
     Args:
-        architecture: open_clip model name (``RN50``, or ``RN50-quickgelu`` for a local file of OpenAI's weights),
-            or a model configuration, which needs a local file.
+        architecture: open_clip model name (``RN50``, or ``RN50-quickgelu`` for OpenAI's weights in a local file that
+            others saved), or a model configuration, which needs a local file.
         pretrained: a tag that open_clip knows for the name (it downloads the weights) or a local file (open_clip
             checkpoint, safetensors, or OpenAI's TorchScript archive), or ``random``: initial weights, always the same.
 
@@ -61,18 +62,24 @@ def _is_torchscript(path: Path) -> bool:
         return any(Path(name).name == "constants.pkl" for name in archive.namelist())
 
 
-def _read_torchscript(path: Path) -> dict[str, Tensor]:
-    numbers = ("input_resolution", "context_length", "vocab_size")  # stored beside the weights
-    weights = torch.jit.load(path, map_location="cpu").state_dict()
-    return {name: weight for name, weight in weights.items() if name not in numbers}
+def _read_openai(path: Path) -> dict[str, Tensor] | None:
+    """The weights of a file that is OpenAI's by its form: the archive, or its state dict saved again. Else None."""
+    if _is_torchscript(path):
+        weights = torch.jit.load(path, map_location="cpu").state_dict()
+    else:
+        weights = open_clip.factory.load_state_dict(str(path), weights_only=True)
+        if not all(name in weights for name in OPENAI_NUMBERS):
+            return None
+    return {name: weight for name, weight in weights.items() if name not in OPENAI_NUMBERS}
 
 
 def _import_file(settings: Architecture, path: Path) -> Teacher:
     """Build the network of `settings` and load `path` (nothing is unpickled freely)."""
     try:
-        if _is_torchscript(path):  # only OpenAI published these, trained with QuickGELU
+        weights = _read_openai(path)
+        if weights is not None:  # trained with QuickGELU
             teacher = Teacher(settings | {"quick_gelu": True})
-            teacher.clip.load_state_dict(_read_torchscript(path))
+            teacher.clip.load_state_dict(weights)
         else:
             teacher = Teacher(settings)
             open_clip.load_checkpoint(teacher.clip, str(path), strict=True, weights_only=True)

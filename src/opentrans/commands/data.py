@@ -28,9 +28,10 @@ def run(args: argparse.Namespace) -> None:
     print(tabulate(rows, ["data set", "split", "images", "classes", "state"], tablefmt="simple", missingval="-"))
     failed = [finding for finding in findings if finding.problem]
     for finding in failed:
-        print(f"\n{finding.dataset} {finding.split}: {finding.problem}\n  to do: {finding.remedy}")
-        if finding.hint:
-            print(f"  {finding.hint}")
+        print(f"\n{finding.dataset} {finding.split}: {finding.problem}")
+        if finding.missing:
+            print(f"  missing: {', '.join(finding.missing)}")
+        print(f"  to do: {finding.remedy}")
     whole = len(findings) - len(failed)
     print(f"\n{whole} of {len(findings)} are there; docs/data.md says where each one comes from")
     if failed:

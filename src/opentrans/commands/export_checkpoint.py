@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = "write an FC-CLIP run as a checkpoint of the published FC-CLIP (detectron2)"
-NEEDS_CONFIG = False
+OWN_CONFIG = True  # the run's, unless one is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.models.loading import load_run
     from opentrans.runs import find_run
 
-    found = find_run(args.run)
+    found = find_run(args.run, args.config)
     target = load_run(found)
     if not isinstance(target, FcClip):
         raise UserError(args.run, f"is a run of {found.run.target}", "give a run of an fcclip target")

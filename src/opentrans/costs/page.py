@@ -133,13 +133,19 @@ def format_training(counts: Mapping[str, Any], paper: Paper) -> str:
         for row in training_readings(counts["targets"]["han"], figures, counts["density"])
     ]
     rows.append(["the paper", *(f"{value:.1f}" for value in figures.values())])
-    head = ["reading", "Han et al. (P)", "+ alpha (P)", "+ alpha + pruning (P)"]
+    head = ["reading", *(f"{title} (P)" for title in ("full", "random", "alpha*", "alpha", "alpha + pruning"))]
     return _table(rows, head)
 
 
 def get_training(paper: Paper) -> dict[str, float]:
-    """The paper's Training FLOPs in P: nothing frozen, alpha, alpha and pruning."""
-    keys = {"none": ("dense", "none"), "alpha": ("dense", "alpha_bottom50"), "alpha_pruned": ("ours", "alpha_bottom50")}
+    """The paper's Training FLOPs in P (Tables 2 and 4), in the order of the page's columns."""
+    keys = {
+        "none": ("dense", "none"),
+        "random": ("dense", "random50"),
+        "alpha_top": ("dense", "alpha_top50"),
+        "alpha": ("dense", "alpha_bottom50"),
+        "alpha_pruned": ("ours", "alpha_bottom50"),
+    }
     return {name: paper["han", *key, "training_flops"] for name, key in keys.items()}
 
 
@@ -148,10 +154,10 @@ def format_frozen(counts: Mapping[str, Any], paper: Paper) -> str:
     han = counts["targets"]["han"]
     rest = 1 - han["warmup_iterations"] / han["iterations"]
     forward = han["backbone_training_flops"] * han["batch_size"] * han["iterations"] / 1e15 * rest
-    full = paper["han", "dense", "none", "training_flops"]
     rows = []
-    for name, freeze in (("random", "random50"), ("alpha*", "alpha_top50"), ("alpha", "alpha_bottom50")):
-        share = (full - paper["han", "dense", freeze, "training_flops"]) / forward
+    figures = get_training(paper)
+    for name, key in (("random", "random"), ("alpha*", "alpha_top"), ("alpha", "alpha")):
+        share = (figures["none"] - figures[key]) / forward
         rows.append([name, f"{share:.1%}"])
     return _table(rows, ["frozen by", "share of the backbone's FLOPs"])
 

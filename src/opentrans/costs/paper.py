@@ -94,14 +94,16 @@ def training_readings(costs: Mapping[str, Any], paper: Mapping[str, float], dens
 
     The share of the backbone that alpha froze is unknown without the paper's weights. It is taken from the paper:
     what freezing saved, over what freezing the whole backbone would have saved in the iterations after the warm-up.
+    Alpha* freezes the other half of the layers, so the rest of that share; a random half is half of it on average.
 
     Args:
         costs: of Han et al., from `count_target`.
-        paper: its Training FLOPs in P: ``none``, ``alpha`` and ``alpha_pruned``.
+        paper: its Training FLOPs in P; ``none`` and ``alpha`` are used.
         density: of the subnetwork.
 
     Returns:
-        One row a reading: its name and the three figures in P.
+        One row a reading: its name and the five figures in P (``none``, ``random``, ``alpha_top``, ``alpha``,
+        ``alpha_pruned``).
     """
     images = costs["batch_size"] * costs["iterations"]
     rest = 1 - costs["warmup_iterations"] / costs["iterations"]
@@ -121,11 +123,11 @@ def training_readings(costs: Mapping[str, Any], paper: Mapping[str, float], dens
         active = 1 - frozen * rest if sparse_warm_up else rest * (1 - frozen)
         pruned = (1 + density) * (1.0 if sparse_warm_up else rest) + density * active
         warm = 0.0 if sparse_warm_up else 3 * (1 - rest)
+        shares = {"none": 0.0, "random": 0.5, "alpha_top": 1 - frozen, "alpha": frozen}
         rows.append(
             {
                 "reading": name,
-                "none": 3 * whole + extra,
-                "alpha": 3 * whole - frozen * rest * whole + extra,
+                **{key: 3 * whole - share * rest * whole + extra for key, share in shares.items()},
                 "alpha_pruned": (pruned + warm) * whole + extra,
             }
         )

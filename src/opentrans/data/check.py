@@ -11,25 +11,81 @@ from tqdm import tqdm
 from opentrans.config import Config
 from opentrans.data.datasets import get_dataset, open_source
 from opentrans.data.prepared import read_rgb
-from opentrans.data.source import WORLD_MARKER, Item, Source
+from opentrans.data.source import ROOT_REMEDY, WORLD_MARKER, Item, Source
 from opentrans.errors import UserError
 from opentrans.pools import open_pool
 
 SAMPLE = 3  # pictures of each split that are decoded even without `deep`
-SOURCES = {
-    "coco": "train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip (its inner zips unpacked too)",
-    "cityscapes": "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (needs an account)",
-    "ade150": "ADEChallengeData2016.zip",
-    "ade847": "ADE20K_2021_17_01.zip (needs an account)",
-    "pas20": "VOCtrainval_11-May-2012.tar",
-    "pc59": "VOCtrainval_03-May-2010.tar and trainval_merged.json (or the LabelMap archive)",
-    "pc459": "VOCtrainval_03-May-2010.tar, the LabelMap archive trainval.tar.gz, labels.txt and the lists of the split",
+LONG_NAMES = {"train": "training", "val": "validation"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where a data set comes from, and what lies in its folder once unpacked.
+
+    `entries` are paths with ``{split}`` or ``{long}`` (training, validation); ``|`` stands between alternatives.
+    """
+
+    site: str
+    archives: str
+    entries: tuple[str, ...]
+
+    def find_missing(self, place: Path, split: str) -> list[str]:
+        """The entries that are not in the folder `place`."""
+        named = [entry.format(split=split, long=LONG_NAMES[split]) for entry in self.entries]
+        absent = [entry for entry in named if not any((place / path).exists() for path in entry.split("|"))]
+        return [entry.replace("|", " or ") for entry in absent]
+
+
+DETAIL = "VOC2010/trainval_merged.json"
+LISTS = "VOC2010/pascalcontext_{split}.txt|VOC2010/{split}.txt|VOC2010/ImageSets/SegmentationContext/{split}.txt"
+DOWNLOADS = {
+    "coco": Download(
+        "cocodataset.org",
+        "train2017.zip, val2017.zip, panoptic_annotations_trainval2017.zip and the two archives inside it",
+        ("{split}2017", "panoptic_{split}2017", "annotations/panoptic_{split}2017.json"),
+    ),
+    "cityscapes": Download(
+        "cityscapes-dataset.com, needs an account",
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
+        ("leftImg8bit/{split}", "gtFine/{split}"),
+    ),
+    "ade150": Download(
+        "sceneparsing.csail.mit.edu",
+        "ADEChallengeData2016.zip",
+        ("objectInfo150.txt", "images/{long}", "annotations/{long}"),
+    ),
+    "ade847": Download(
+        "groups.csail.mit.edu/vision/datasets/ADE20K, needs an account",
+        "ADE20K_2021_17_01.zip",
+        ("index_ade20k.pkl", "images/ADE/{long}"),
+    ),
+    "pas20": Download(
+        "host.robots.ox.ac.uk/pascal/VOC/voc2012",
+        "VOCtrainval_11-May-2012.tar",
+        ("VOC2012/JPEGImages", "VOC2012/SegmentationClass", "VOC2012/ImageSets/Segmentation/{split}.txt"),
+    ),
+    "pc59": Download(
+        "host.robots.ox.ac.uk/pascal/VOC/voc2010 and the pages of PASCAL in Detail or PASCAL-Context",
+        "VOCtrainval_03-May-2010.tar and trainval_merged.json (or the LabelMap archive, labels.txt and the lists)",
+        ("VOC2010/JPEGImages", f"{DETAIL}|VOC2010/trainval", f"{DETAIL}|VOC2010/labels.txt", f"{DETAIL}|{LISTS}"),
+    ),
+    "pc459": Download(
+        "host.robots.ox.ac.uk/pascal/VOC/voc2010 and the page of PASCAL-Context",
+        "VOCtrainval_03-May-2010.tar, the LabelMap archive trainval.tar.gz, labels.txt and the lists of the split",
+        (
+            "VOC2010/JPEGImages",
+            f"VOC2010/trainval|{DETAIL}",
+            f"VOC2010/labels.txt|{DETAIL}",
+            f"{LISTS}|{DETAIL}",
+        ),
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one split; `problem` and `remedy` are empty where all is well."""
+    """What was found of one split; `problem`, `remedy` and `missing` (paths) are empty where all is well."""
 
     dataset: str
     split: str
@@ -38,7 +94,7 @@ class Finding:
     state: str = "complete"
     problem: str = ""
     remedy: str = ""
-    hint: str = ""
+    missing: tuple[str, ...] = ()
 
 
 def get_needed(config: Config) -> list[tuple[str, str]]:
@@ -59,10 +115,21 @@ def _check(dataset: str, split: str, config: Config, deep: bool, workers: int) -
         source = open_source(dataset, split, config.data)
         _decode(source, deep, workers, f"{dataset} {split}")
     except UserError as error:
-        hint = f"it comes from {SOURCES[dataset]}; see docs/data.md"
-        return Finding(dataset, split, state="MISSING OR WRONG", problem=f"{error.where}: {error.problem}",
-                       remedy=error.remedy, hint=hint)  # fmt: skip
+        return _explain(dataset, split, config, error)
     return Finding(dataset, split, len(source.items), len(source.vocabulary), _describe(dataset, split, config, source))
+
+
+def _explain(dataset: str, split: str, config: Config, error: UserError) -> Finding:
+    """A fault, with everything that is not there: the reader stopped at the first."""
+    place = Path(config.data.raw_root) / config.data.folders.get(dataset, get_dataset(dataset).folder)
+    download, official = DOWNLOADS[dataset], config.data.splits.get(f"{dataset}_{split}", split)
+    missing = download.find_missing(place, official) if official in LONG_NAMES else []
+    state = "MISSING" if len(missing) == len(download.entries) else "INCOMPLETE" if missing else "WRONG"
+    remedy = error.remedy
+    if missing:
+        remedy = f"get {download.archives} ({download.site}) so that these lie in {place}, or {ROOT_REMEDY}"
+    problem = f"{error.where}: {error.problem}"
+    return Finding(dataset, split, state=state, problem=problem, remedy=remedy, missing=tuple(missing))
 
 
 def _describe(dataset: str, split: str, config: Config, source: Source) -> str:

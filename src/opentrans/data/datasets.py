@@ -50,7 +50,7 @@ def get_place(dataset: str, config: DataConfig) -> Path:
 
 
 def open_source(dataset: str, split: str, config: DataConfig) -> Source:
-    """Open the official download of a prepared `split` (``train``, ``val``) and check its size.
+    """Open the official download of a prepared `split` (``train``, ``val``), check its size, keep `config.max_images`.
 
     Raises:
         UserError: unknown data set or split, missing files, a count that is not the official one (unless
@@ -65,4 +65,6 @@ def open_source(dataset: str, split: str, config: DataConfig) -> Source:
         check_count(place, len(source.items), entry.counts[official], config.allow_subset)
         if len(source.vocabulary) != entry.classes and not config.allow_subset:
             raise UserError(place, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
+    if config.max_images is not None and len(source.items) > config.max_images:
+        source.items, source.known = source.items[: config.max_images], None
     return source

@@ -60,10 +60,10 @@ def _compare(what: str, found: np.ndarray, expected: Sequence[int], known: Known
     if len(wrong) > WRONG_SHARE * max(1, judged.sum()):
         worst = int(wrong[0])
         problem = (
-            f"{len(wrong)} classes have other numbers of {what} than this file says "
+            f"{len(wrong)} classes have other numbers of {what} than are known "
             f"(class {worst}: {found[worst]}, expected {wanted[worst]})"
         )
-        raise UserError(known.where, problem, "download labels and this file of the same release")
+        raise UserError(known.where, problem, "download labels and names again, of the same release")
     differing = np.flatnonzero(relative > SMALL)
     if not len(differing):
         return []

@@ -15,7 +15,7 @@ from opentrans.errors import UserError
 from opentrans.files import sha256, write_text
 from opentrans.integrations.fcclip import REMEDY, get_clip, import_state
 from opentrans.models.registry import build_target
-from opentrans.runs import CHECKPOINT, CONFIG
+from opentrans.runs import CHECKPOINT, name_config
 from opentrans.training.checkpoint import save_checkpoint
 
 
@@ -65,7 +65,8 @@ def write_run(
     target = build_target(settings, ClipWeights.load(artefact), text)
     target.load_state_dict(import_state(theirs, target.state_dict(), source))
     text.save(results / f"text/{settings.prompts}/coco_train.safetensors")
-    write_text(results / CONFIG, config.model_dump_json(indent=1) + "\n")
+    name, content = name_config(config)
+    write_text(results / name, content)
     identity = {"target": place.parts[1], "seed": place.parts[4].removeprefix("seed"), "imported": sha256(source)}
     optimizer = torch.optim.SGD(target.parameters(), settings.transfer.optimizer.lr)  # has no state
     save_checkpoint(results / place / CHECKPOINT, settings.transfer.iterations, target, optimizer, identity)

@@ -15,6 +15,7 @@ from opentrans.errors import UserError
 from opentrans.reporting.grid import Grid, build_grid
 from opentrans.reporting.jobs import RuleCost, format_time
 from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
+from opentrans.runs import name_config
 
 TEMPLATES = Path(__file__).parent / "templates"
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -133,6 +134,7 @@ def render_page(
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
     return environment.get_template("report.html").render(
         profile=config.profile,
+        config_file=f"results/{config.profile}/{name_config(config)[0]}",
         comparable=config.profile == "paper",
         summary=summarize_results(results),
         tables=tables,
@@ -147,7 +149,6 @@ def render_page(
             max((cost.memory for cost in costs), default=0.0),
         ),
         settings=settings,
-        config_file=f"results/{config.profile}/config/{config.as_file()[0]}",
         hardware=describe_hardware(),
         versions=describe_versions(),
         commit=commit,
