@@ -53,6 +53,12 @@ class PixelTarget(Target):
         raise NotImplementedError
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As in the processes that are killed: sums depend on the number of threads."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def teacher():
     torch.manual_seed(0)

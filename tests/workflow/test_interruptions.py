@@ -110,6 +110,7 @@ def test_a_second_workflow_in_the_same_folder_is_refused(unfinished_graph):
     first = start(unfinished_graph, "search")
     try:
         wait_for_state(unfinished_graph, "search", first)
+        os.killpg(first.pid, signal.SIGSTOP)  # or it may be through before the second one looks
         second = unfinished_graph.snakemake(check=False)
         assert second.returncode != 0
         assert "lock" in (second.stdout + second.stderr).casefold()

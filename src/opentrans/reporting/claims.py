@@ -193,7 +193,7 @@ def _describe(claim: Claim, evidence: Evidence) -> dict[str, str]:
         "paper effect": _number(paper.mean()),
         "paper pairs": _count(paper, claim),
         "effect": _number(pairs["effect"].mean()),
-        "spread over seeds": _number(by_seed.std()),
+        "spread over seeds": _number(by_seed.std()).removeprefix("+"),
         "pairs": _count(pairs["effect"], claim),
         "seeds": str(len(by_seed)),
         "p": "" if math.isnan(p) else f"{p:.2g}",
