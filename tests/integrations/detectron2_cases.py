@@ -36,7 +36,9 @@ def make_trainer(folder: Path, steps: int, hooks_in_build=None):
         @classmethod
         def build_model(cls, cfg):
             torch.manual_seed(0)
-            return HostModel()
+            model = HostModel()
+            model.backbone.clip_model.visual.attnpool.requires_grad_(False)  # takes no part in the loss
+            return model
 
         @classmethod
         def build_optimizer(cls, cfg, model):
