@@ -4,14 +4,16 @@ All processes see the same batches, so that their mean gradient is the gradient 
 """
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from host_samples import make_subnetwork
+from host_samples import PREFIX, count_revived, make_subnetwork
 from torch import distributed
 
 STEPS, STOP = 5, 3
+RUNNER = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 
 def train_lightning(folder, steps, resume, processes):
@@ -33,7 +35,11 @@ def train_standin(folder, steps, resume, processes):
 
     with pytest.MonkeyPatch.context() as patch:
         detectron2_standin.install(patch)
-        return train_detectron2(folder, steps, resume, processes)
+        try:
+            return train_detectron2(folder, steps, resume, processes)
+        finally:  # they know the stand-in
+            for name in [name for name in sys.modules if name.startswith("opentrans.integrations.detectron2")]:
+                del sys.modules[name]
 
 
 def train_detectron2(folder, steps, resume, processes):
@@ -73,6 +79,27 @@ def train(kind, folder, processes):
 def read(model):
     """Parameters and buffers as they are: a state dict would be masked first."""
     return {name: value.detach() for name, value in [*model.named_parameters(), *model.named_buffers()]}
+
+
+def check(kind, folder, subnetwork, prefix=PREFIX):
+    """Both processes end with the same weights, those of one process alone, and zero outside the masks."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*RUNNER, __file__, kind, str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as theirs: Adam makes a step of the rounding of a gradient near zero
+    try:
+        one = read(train(kind, folder / "one", 1))
+    finally:
+        torch.set_num_threads(threads)
+    for state in ranks:
+        assert state.keys() == one.keys()
+        assert count_revived(state, subnetwork, prefix) == 0
+    for name, value in one.items():
+        assert torch.equal(ranks[0][name], ranks[1][name]), name
+        torch.testing.assert_close(ranks[0][name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 if __name__ == "__main__":
