@@ -36,7 +36,9 @@ def make_trainer(folder: Path, steps: int, hooks_in_build=None):
         @classmethod
         def build_model(cls, cfg):
             torch.manual_seed(0)
-            return HostModel()
+            model = HostModel()
+            model.backbone.clip_model.visual.attnpool.requires_grad_(False)  # takes no part in the loss
+            return model
 
         @classmethod
         def build_optimizer(cls, cfg, model):
@@ -136,10 +138,10 @@ def train_with_ddp(folder, subnetwork, make=make_hooks):
         distributed.destroy_process_group()
 
 
-def make_prepared(folder: Path, names) -> Path:
+def make_prepared(folder: Path, names, part="val") -> Path:
     """Prepared data sets of four small pictures; the last class of each vocabulary never occurs in the truth."""
     for number, name in enumerate(names):
-        split, generator, rows = folder / name / "val", np.random.default_rng(number), []
+        split, generator, rows = folder / name / part, np.random.default_rng(number), []
         split.mkdir(parents=True)
         for index in range(4):
             label = generator.integers(0, CLASSES - 1, (6, 8)).astype(np.uint8).repeat(4, 0).repeat(5, 1)

@@ -1,7 +1,8 @@
 """The part of detectron2's interface that our code uses, in its documented behaviour; written for these tests.
 
 Order of a step: before_step, forward, zero_grad, backward, (inner) after_backward, optimiser, after_step. Hooks run in
-the order of registration; state is kept under the class's name, the first hook of a class only.
+the order of registration; state is kept under the class's name, the first hook of a class only. With more than one
+process `DefaultTrainer` wraps its model in DDP, and the first process alone writes checkpoints.
 """
 
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 
 PARTS = ("detectron2", "detectron2.engine", "detectron2.data", "detectron2.evaluation", "detectron2.config")
 
@@ -126,6 +129,9 @@ class DefaultTrainer(TrainerBase):
         super().__init__()
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
+        self.processes = distributed.get_world_size() if distributed.is_initialized() else 1
+        if self.processes > 1:
+            model = DistributedDataParallel(model, broadcast_buffers=False)
         self._trainer = SimpleTrainer(model, self.build_train_loader(cfg), optimizer)
         self.checkpointer = DetectionCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.max_iter, self.cfg = cfg.SOLVER.MAX_ITER, cfg
@@ -135,6 +141,8 @@ class DefaultTrainer(TrainerBase):
     optimizer = property(lambda self: self._trainer.optimizer)
 
     def build_hooks(self):
+        if self.processes > 1 and distributed.get_rank() > 0:
+            return []
         return [PeriodicCheckpointer(self.checkpointer, self.cfg.SOLVER.CHECKPOINT_PERIOD)]
 
     def resume_or_load(self, resume=True):

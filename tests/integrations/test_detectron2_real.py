@@ -14,11 +14,14 @@ import detectron2_cases as cases
 import numpy as np
 import pytest
 import torch
-from host_samples import count_revived, make_subnetwork
+from host_samples import PREFIX, count_revived, make_subnetwork
+from PIL import Image
+from two_processes import check as check_two_processes
 
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
+from opentrans.evaluation.confusion import count_confusion
 from opentrans.evaluation.miou import mean_iou
 from opentrans.evaluation.run import evaluate
 
@@ -109,29 +112,109 @@ def make_true_subnetwork():
     return Subnetwork.of_backbone(backbone, random_masks(shapes, kept, 0))
 
 
-def test_fcclip_trains_and_answers_with_our_subnetwork_in_its_backbone(fcclip):
-    """Its backbone is frozen: the masks must survive, the head must learn, and the state dict must convert."""
+def load_training_data(name):
+    """Batches of one picture through FC-CLIP's own mapper, from a registered data set."""
+    from detectron2.data import DatasetCatalog, build_detection_train_loader
+    from detectron2.data.transforms import ResizeShortestEdge
+    from fcclip import MaskFormerSemanticDatasetMapper
+
+    mapper = MaskFormerSemanticDatasetMapper(
+        augmentations=[ResizeShortestEdge(64, 128)], image_format="RGB", ignore_label=255, size_divisibility=-1
+    )
+    return build_detection_train_loader(DatasetCatalog.get(name), mapper=mapper, total_batch_size=1, num_workers=0)
+
+
+def load_evaluation_data(name):
+    """One picture after the other through detectron2's mapper."""
+    from detectron2.data import DatasetCatalog, DatasetMapper, build_detection_test_loader
+    from detectron2.data.transforms import ResizeShortestEdge
+
+    mapper = DatasetMapper(is_train=False, augmentations=[ResizeShortestEdge(64, 128)], image_format="RGB")
+    return build_detection_test_loader(DatasetCatalog.get(name), mapper=mapper, num_workers=0)
+
+
+def watch_weights(names, start):
+    """A hook that keeps the weights called `names` as iteration `start` found them."""
+    from detectron2.engine import HookBase
+
+    class Watch(HookBase):
+        def before_step(self):
+            if self.trainer.iter == start:
+                weights = dict(self.trainer.model.named_parameters())
+                self.found = {name: weights[name].detach().clone() for name in names}
+
+    return Watch()
+
+
+def train_fcclip(model, name, folder, subnetwork, steps=3, start=1):
+    """Its head learns, from iteration `start` on with half of its layers frozen; a checkpoint at the end.
+
+    Returns:
+        The names of frozen weights, and the head's weights as they were at `start`.
+    """
+    from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.engine import SimpleTrainer
-    from detectron2.structures import Instances
+    from detectron2.engine.hooks import PeriodicCheckpointer
 
-    from opentrans.integrations.detectron2 import SubnetworkHook
+    from opentrans.integrations.detectron2 import FreezePlanHook, SubnetworkHook
 
-    subnetwork, prefix = make_true_subnetwork(), "backbone.clip_model.visual"
-    image = torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    instances = Instances((64, 64), gt_classes=torch.tensor([0, 2]), gt_masks=torch.zeros(2, 64, 64, dtype=torch.bool))
-    instances.gt_masks[0, :32], instances.gt_masks[1, 32:] = True, True
-    before = fcclip.sem_seg_head.predictor.query_feat.weight.detach().clone()
-    trained = [weight for weight in fcclip.parameters() if weight.requires_grad]
-    loader = iter([[{"image": image, "instances": instances}]] * 2)
-    trainer = SimpleTrainer(fcclip, loader, torch.optim.AdamW(trained, 1e-3))
-    trainer.register_hooks([SubnetworkHook(subnetwork, prefix)])
-    trainer.train(0, 2)
-    assert count_revived(fcclip.state_dict(), subnetwork, prefix) == 0
-    state = fcclip.state_dict()
-    assert all(torch.equal(state[f"{prefix}.{name}"], value) for name, value in subnetwork.weights.items())
-    assert not torch.equal(fcclip.sem_seg_head.predictor.query_feat.weight, before)
-    fcclip.eval()
-    with torch.no_grad():
-        scores = fcclip([{"image": image, "height": 50, "width": 70}])[0]["sem_seg"]
-    assert scores.shape == (4, 50, 70)
-    assert scores.isfinite().all()
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    trainer = SimpleTrainer(model, load_training_data(name), torch.optim.AdamW(trained.values(), 1e-3))
+    freeze = FreezePlanHook(cases.HALF, start, "sem_seg_head", kinds=("conv", "linear"))
+    watch = watch_weights(trained, start)
+    checkpointer = PeriodicCheckpointer(DetectionCheckpointer(model, str(folder)), steps)
+    trainer.register_hooks([checkpointer, SubnetworkHook(subnetwork, PREFIX), freeze, watch])
+    trainer.train(0, steps)
+    return freeze.schedule.frozen, watch.found
+
+
+def evaluate_fcclip(model, name):
+    """What `SemSegEvaluator` finds, and the confusion matrix of the same answers counted by ours."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+    from detectron2.evaluation import SemSegEvaluator, inference_on_dataset
+
+    model.set_metadata(MetadataCatalog.get(name))
+    answers = []
+    handle = model.register_forward_hook(lambda *call: answers.extend(part["sem_seg"] for part in call[-1]))
+    result = inference_on_dataset(model, load_evaluation_data(name), SemSegEvaluator(name, distributed=False))
+    handle.remove()
+    model.set_metadata(MetadataCatalog.get("openvocab_test"))
+    confusion = np.zeros((cases.CLASSES, cases.CLASSES), dtype=np.int64)
+    for scores, record in zip(answers, DatasetCatalog.get(name), strict=True):
+        assert scores.shape == (cases.CLASSES, record["height"], record["width"])
+        assert scores.isfinite().all()
+        label = np.asarray(Image.open(record["sem_seg_file_name"]))
+        confusion += count_confusion(scores.argmax(0).numpy(), label, cases.CLASSES, 255)
+    return result["sem_seg"]["mIoU"], confusion
+
+
+def test_fcclip_trains_and_is_evaluated_with_our_subnetwork_in_its_backbone(fcclip, tmp_path):
+    """Its trunk is frozen: masks and weights must survive; its head learns, under a plan from the second step on."""
+    from opentrans.integrations.detectron2 import register_benchmarks
+
+    subnetwork = make_true_subnetwork()
+    for part in ("train", "val"):
+        cases.make_prepared(tmp_path, ["pas20"], part)
+    (training,) = register_benchmarks(tmp_path, ["pas20"], "train")
+    (benchmark,) = register_benchmarks(tmp_path, ["pas20"], class_names="synonyms")
+    frozen, before = train_fcclip(fcclip, training, tmp_path, subnetwork)
+    after = {name: value.detach().clone() for name, value in fcclip.named_parameters()}
+    assert count_revived(after, subnetwork) == 0
+    checkpoint = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
+    assert count_revived(checkpoint, subnetwork) == 0
+    assert all(torch.equal(after[f"{PREFIX}.{name}"], subnetwork.weights[name]) for name in subnetwork.masks)
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert len(frozen) > 20
+    assert moved == before.keys() - set(frozen)
+
+    found, confusion = evaluate_fcclip(fcclip, benchmark)
+    assert 0 <= found == pytest.approx(mean_iou(confusion, "present")[0], abs=1e-6)
+    assert confusion.sum() == 4 * 22 * 40  # every pixel that is not ignored
+    assert all(torch.equal(value, after[name]) for name, value in fcclip.named_parameters())
+    fcclip.train()  # as the other tests find it
+    for weight in before:
+        fcclip.get_parameter(weight).requires_grad_(True)
+
+
+def test_two_processes_train_as_one(tmp_path, subnetwork):
+    check_two_processes("detectron2", tmp_path, subnetwork)

@@ -11,6 +11,7 @@ from opentrans.freezing.plan import FreezePlan
 from opentrans.integrations.planning import plan_model
 from opentrans.integrations.pytorch import apply_freeze_plan, apply_subnetwork
 from opentrans.integrations.schedule import FreezeSchedule
+from opentrans.models.backbone import get_convolutions
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
 
@@ -161,6 +162,22 @@ def test_a_plan_frees_what_an_earlier_one_froze(host):
     rows = tuple(type(row)(row.layer, row.shape, 2.0, 0.1, 1.0, not row.frozen) for row in plan.rows)
     frozen = apply_freeze_plan(host, FreezePlan(rows), PREFIX)
     assert {name for name, weight in host.named_parameters() if not weight.requires_grad} == set(frozen)
+
+
+def test_a_layer_that_the_optimizer_does_not_hold_is_not_freed(host):
+    """FC-CLIP freezes its trunk before its optimiser is made; DDP would wait for gradients that never come."""
+    trunk = list(host.backbone.parameters())
+    for weight in trunk:
+        weight.requires_grad_(False)
+    optimizer = adam(host.head)
+    apply_freeze_plan(host, plan_model(host, HALF, prefix=PREFIX, kinds=("conv",)), PREFIX, optimizer)
+    assert not any(weight.requires_grad for weight in trunk)
+    optimizer.add_param_group({"params": trunk})
+    frozen = apply_freeze_plan(host, plan_model(host, HALF, prefix=PREFIX, kinds=("conv",)), PREFIX, optimizer)
+    convolutions = {f"{PREFIX}.{name}" for name, weight in get_convolutions(host.backbone.clip_model.visual).items()}
+    assert {name for name, weight in host.backbone.named_parameters("backbone") if weight.requires_grad} == (
+        convolutions - set(frozen)
+    )
 
 
 def test_a_recipe_is_planned_at_its_start_and_resumed_with_the_same_plan(host):

@@ -84,6 +84,10 @@ class FreezePlanCallback(Callback):
         optimizer = trainer.optimizers[0] if trainer.optimizers else None
         self.schedule.step(pl_module, trainer.global_step, optimizer, drop_gradients=wrapped)
 
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Lightning runs backward inside the optimiser's step: gradients that were dropped before it are back."""
+        self.schedule.drop_gradients()
+
     def state_dict(self) -> dict[str, Any]:
         """Saved in checkpoints: the plan in force."""
         return self.schedule.state_dict()

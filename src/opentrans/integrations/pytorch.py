@@ -138,7 +138,8 @@ def apply_freeze_plan(
         module: any model; wrappers are seen through.
         plan: the plan or its file.
         prefix: as in `apply_subnetwork`.
-        optimizer: its state of the frozen weights is dropped.
+        optimizer: its state of the frozen weights is dropped. A layer that it does not hold is not freed (the public
+            FC-CLIP trains no weight of its trunk): a gradient would cost time and move nothing.
 
     Returns:
         The full names of the frozen parameters.
@@ -150,8 +151,11 @@ def apply_freeze_plan(
     plan = plan if isinstance(plan, FreezePlan) else FreezePlan.read(Path(plan))
     located = locate(module, prefix)
     check_names({row.layer: row.shape for row in plan.rows}, located, where, "row")
+    trained = None if optimizer is None else {id(w) for group in optimizer.param_groups for w in group["params"]}
     for row in plan.rows:
-        set_frozen(located.parameters[row.layer], row.frozen, optimizer)
+        weight = located.parameters[row.layer]
+        if row.frozen or trained is None or id(weight) in trained:
+            set_frozen(weight, row.frozen, optimizer)
     return [f"{located.prefix}.{name}".lstrip(".") for name in plan.frozen]
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -108,7 +109,8 @@ class FreezeSchedule:
         """Call before every iteration; freezes at the first one from `start` on and says so once.
 
         `drop_gradients`: leave `requires_grad` and take the gradients away before each step of `optimizer` instead,
-        for a model that is already wrapped in DDP and cannot be wrapped again. Backward is then not cheaper.
+        for a model that is already wrapped in DDP and cannot be wrapped again. Backward is then not cheaper. Where
+        backward runs inside the optimiser's step (a closure), call the method `drop_gradients` after it as well.
         """
         if self._applied or iteration < self.start:
             return False
@@ -133,9 +135,11 @@ class FreezeSchedule:
         self._dropped = [parameters[name] for name in self.frozen]
         for weight in self._dropped:
             weight.requires_grad_(True)
-        optimizer.register_step_pre_hook(self._drop_gradients)
+            weight.register_hook(torch.zeros_like)  # all that clipping sees
+        optimizer.register_step_pre_hook(self.drop_gradients)
 
-    def _drop_gradients(self, *_: object) -> None:
+    def drop_gradients(self, *_: object) -> None:
+        """Take away the gradients of layers that could not be frozen properly; others are left alone."""
         for weight in self._dropped:
             weight.grad = None
 
