@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -124,14 +125,22 @@ def identical(ours: tuple[np.ndarray, float], theirs: tuple[np.ndarray, float]) 
     return {"counts that differ": 0}
 
 
-def bench_confusion(versus: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_confusion(versus: Callable[..., Any], threads: int) -> None:
     """Ten images at 847 classes."""
-    setting = {"height": 800, "width": 1216, "classes": 847, "count": 10}
     peers = [torchmetrics, torchmetrics_unchecked] + [detectron2] * ("DETECTRON2_EVALUATOR" in os.environ)
-    for threads in (1, 2):
-        versus(
-            f"confusion, {threads} threads", "Confusion matrix and mIoU of 10 images, 847 classes, 800 x 1216",
-            images, opentrans, peers, setting, identical, also=[detectron2_counting], goal={"speed": 3},
-            threads=threads,
-        )  # fmt: skip
-        break
+    versus(
+        f"confusion, {threads} threads", "Confusion matrix and mIoU of 10 images, 847 classes, 800 x 1216", images,
+        opentrans, peers, {"height": 800, "width": 1216, "classes": 847, "count": 10}, identical,
+        also=[detectron2_counting], goal={"speed": 3}, threads=threads,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", [40, 150, 847, 2000, 5000])
+def bench_classes(versus: Callable[..., Any], classes: int) -> None:
+    """Time against the size of the vocabulary; the matrix itself grows with its square."""
+    versus(
+        f"confusion of {classes} classes", "Evaluation", images, opentrans, [torchmetrics_unchecked],
+        {"height": 800, "width": 1216, "classes": classes, "count": 2}, identical,
+        curve=("classes, evaluation", classes), work=2, threads=1,
+    )  # fmt: skip

@@ -63,6 +63,12 @@ def pixels(
     return embedding, TextEmbeddings(text, torch.arange(classes)), (height, width)
 
 
+def worst_pixels(height: int, width: int, classes: int) -> tuple[Tensor, TextEmbeddings, tuple[int, int]]:
+    """White noise: neighbouring embeddings have nothing in common."""
+    embedding, text, size = pixels(height, width, classes)
+    return torch.randn(embedding.shape, generator=torch.Generator().manual_seed(13)), text, size
+
+
 def pixel_tiles(embedding: Tensor, text: TextEmbeddings, size: tuple[int, int]) -> Tensor:
     """opentrans: tiles, only the classes that may win there"""
     return pixel_argmax(embedding, text, size)
@@ -111,22 +117,54 @@ def bench_pixels(versus: Callable[..., Any], threads: int) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("classes", [20, 80, 320, 847, 2000, 5000])
+def bench_worst_pixels(versus: Callable[..., Any]) -> None:
+    """The same for embeddings of noise."""
+    versus(
+        "pixels, worst case", "Per-pixel classification of noise, 847 classes, 800 x 1216", worst_pixels,
+        pixel_tiles, [pixel_customary], {**SIZE, "classes": 847}, agreement, GOAL, memory=True, threads=1,
+    )  # fmt: skip
+
+
+VOCABULARIES = [20, 80, 320, 847, 2000, 5000]
+
+
+@pytest.mark.parametrize("classes", VOCABULARIES)
 def bench_vocabulary(versus: Callable[..., Any], classes: int) -> None:
     """Time and memory against the size of the vocabulary, at 200 x 304."""
     versus(
         f"masks of {classes} classes", "Vocabulary size", masks, mask_tiles, [mask_customary],
-        {"height": 200, "width": 304, "classes": classes}, agreement, curve=("classes", classes), memory=True,
-        threads=1,
+        {"height": 200, "width": 304, "classes": classes}, agreement, curve=("classes, mask proposals", classes),
+        memory=True, threads=1,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("height", [64, 128, 256, 512])
+@pytest.mark.parametrize("classes", VOCABULARIES)
+def bench_vocabulary_of_pixels(versus: Callable[..., Any], classes: int) -> None:
+    """The same for pixel embeddings."""
+    versus(
+        f"pixels of {classes} classes", "Vocabulary size, per pixel", pixels, pixel_tiles, [pixel_customary],
+        {"height": 200, "width": 304, "classes": classes}, agreement, curve=("classes, pixel embeddings", classes),
+        memory=True, threads=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("height", [128, 256, 512, 1024])
 def bench_size(versus: Callable[..., Any], height: int) -> None:
     """Time and memory against the size of the image, 150 classes."""
     width = height * 3 // 2
     versus(
         f"masks at {height} x {width}", "Image size", masks, mask_tiles, [mask_customary],
-        {"height": height, "width": width, "classes": 150}, agreement, curve=("pixels", height * width), memory=True,
-        threads=1,
+        {"height": height, "width": width, "classes": 150}, agreement, curve=("pixels, mask proposals", height * width),
+        memory=True, threads=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("height", [128, 256, 512, 1024])
+def bench_size_of_pixels(versus: Callable[..., Any], height: int) -> None:
+    """The same for pixel embeddings."""
+    width = height * 3 // 2
+    versus(
+        f"pixels at {height} x {width}", "Image size, per pixel", pixels, pixel_tiles, [pixel_customary],
+        {"height": height, "width": width, "classes": 150}, agreement,
+        curve=("pixels, pixel embeddings", height * width), memory=True, threads=1,
     )  # fmt: skip

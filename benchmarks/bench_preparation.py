@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from opentrans.data.prepare import prepare
 SAMPLES = "OPENTRANS_COCO"  # a folder that holds coco/ in official layout: measured too, where it is named
 
 
+@cache
 def make_download(images: int, segments: int, height: int, width: int) -> tuple[Path]:
     """``coco/`` in official layout: pictures of noise, segments with ragged borders, ids of three bytes."""
     root = Path(tempfile.mkdtemp(prefix="opentrans-coco-"))
@@ -52,6 +54,12 @@ def make_download(images: int, segments: int, height: int, width: int) -> tuple[
     return (root,)
 
 
+def has_samples() -> bool:
+    """Whether a folder with pictures of COCO itself is named."""
+    return SAMPLES in os.environ
+
+
+@cache
 def copy_samples(images: int) -> tuple[Path]:
     """The pictures of a folder in official layout, each several times under new names."""
     source, root = Path(os.environ[SAMPLES]) / "coco", Path(tempfile.mkdtemp(prefix="opentrans-coco-"))
@@ -115,22 +123,26 @@ def equal(ours: Path, theirs: Path) -> dict[str, float]:
     return {"equal label maps": len(names)}
 
 
-CASES = [("two processes", ours_two_processes, {"speed": 5}), ("one process", ours_one_process, {})]
+CASES = [(2, ours_two_processes, {"speed": 5}), (1, ours_one_process, {})]
+IMAGES = 400
 
 
-@pytest.mark.parametrize(("name", "ours", "goal"), CASES)
+@pytest.mark.parametrize(("processes", "ours", "goal"), CASES)
 def bench_synthetic(
-    versus: Callable[..., Any], name: str, ours: Callable[[Path], Path], goal: dict[str, float]
+    versus: Callable[..., Any], processes: int, ours: Callable[[Path], Path], goal: dict[str, float]
 ) -> None:
     """Pictures of COCO's size with ten segments."""
-    setting = {"images": 300, "segments": 10, "height": 480, "width": 640}
-    versus(f"synthetic, {name}", f"COCO panoptic to label maps, 300 synthetic pictures of 640 x 480, {name}",
-           make_download, ours, [customary], setting, equal, goal, threads=1)  # fmt: skip
+    setting = {"images": IMAGES, "segments": 10, "height": 480, "width": 640}
+    versus(f"synthetic, {processes} processes", f"COCO panoptic to label maps, {IMAGES} synthetic pictures, 640 x 480",
+           make_download, ours, [customary], setting, equal, goal, threads=1, processes=processes)  # fmt: skip
 
 
-@pytest.mark.skipif(SAMPLES not in os.environ, reason=f"{SAMPLES} names no folder with coco/")
-@pytest.mark.parametrize(("name", "ours", "goal"), CASES)
-def bench_real(versus: Callable[..., Any], name: str, ours: Callable[[Path], Path], goal: dict[str, float]) -> None:
+@pytest.mark.skipif(not has_samples(), reason=f"{SAMPLES} names no folder with coco/")
+@pytest.mark.parametrize(("processes", "ours", "goal"), CASES)
+def bench_real(
+    versus: Callable[..., Any], processes: int, ours: Callable[[Path], Path], goal: dict[str, float]
+) -> None:
     """Pictures of COCO itself."""
-    versus(f"real, {name}", f"COCO panoptic to label maps, pictures of val2017 (300 copies of a few), {name}",
-           copy_samples, ours, [customary], {"images": 300}, equal, goal, threads=1)  # fmt: skip
+    versus(f"real, {processes} processes",
+           f"COCO panoptic to label maps, pictures of val2017 ({IMAGES} copies of a few)", copy_samples, ours,
+           [customary], {"images": IMAGES}, equal, goal, threads=1, processes=processes)  # fmt: skip

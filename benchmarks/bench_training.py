@@ -14,21 +14,22 @@ from opentrans.costs.profile import count_convolutions
 from opentrans.freezing.freeze import set_frozen
 from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions
 
-SIDE = 256
+SIDE, BATCH = 512, 1
+SHARES = (0.25, 0.5, 0.75)
 
 
-def make_trunk(frozen: bool) -> ClipBackbone:
-    """RN50's trunk in training mode; with `frozen`, every second convolution is frozen, batch norms train."""
+def make_trunk(share: float) -> ClipBackbone:
+    """RN50's trunk in training mode; `share` of the convolutions is frozen, evenly over the depth."""
     torch.manual_seed(0)
     backbone = ClipBackbone(RN50).train()
     for index, weight in enumerate(get_convolutions(backbone).values()):
-        set_frozen(weight, frozen and index % 2 == 0)
+        set_frozen(weight, int((index + 1) * share) > int(index * share))
     return backbone
 
 
-def steps(side: int, batch: int) -> tuple[ClipBackbone, ClipBackbone, Tensor]:
-    """Both trunks and a batch."""
-    return make_trunk(True), make_trunk(False), torch.randn(batch, 3, side, side)
+def steps(side: int, batch: int) -> tuple[dict[float, ClipBackbone], Tensor]:
+    """A trunk for each share, and a batch."""
+    return {share: make_trunk(share) for share in (0, *SHARES)}, torch.randn(batch, 3, side, side)
 
 
 def _step(backbone: ClipBackbone, images: Tensor) -> None:
@@ -36,35 +37,58 @@ def _step(backbone: ClipBackbone, images: Tensor) -> None:
     backbone(images)["res5"].square().mean().backward()
 
 
-def frozen_step(frozen: ClipBackbone, _: ClipBackbone, images: Tensor) -> None:
+def frozen_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
     """freeze plan: half of the convolutions frozen (forward and backward)"""
-    _step(frozen, images)
+    _step(trunks[0.5], images)
 
 
-def full_step(_: ClipBackbone, full: ClipBackbone, images: Tensor) -> None:
+def quarter_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+    """a quarter frozen"""
+    _step(trunks[0.25], images)
+
+
+def three_quarters_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+    """three quarters frozen"""
+    _step(trunks[0.75], images)
+
+
+def full_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
     """full fine-tuning (forward and backward)"""
-    _step(full, images)
+    _step(trunks[0], images)
 
 
-def count_ratio(side: int) -> float:
+def count_ratio(share: float, side: int = SIDE) -> float:
     """Counted training cost of the frozen step over the full one (supplement 6.2), convolutions only."""
-    backbone = make_trunk(True)
+    backbone = make_trunk(share)
     weights, macs = get_convolutions(backbone), count_convolutions(backbone, side, side)
     cost = sum(training_cost(1.0, not weights[name].requires_grad) * macs[name] for name in macs)
     return cost / sum(training_cost(1.0, False) * value for value in macs.values())
 
 
-def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None]) -> None:
+POINTS = 5
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None], threads: int) -> None:
     """Measured against counted."""
     found = versus(
-        "training step", "Training step of the RN50 trunk, 256 x 256, batch 2", steps, frozen_step, [full_step],
-        {"side": SIDE, "batch": 2}, threads=1, inference=False,
-    )  # fmt: skip
-    counted = count_ratio(SIDE)
-    measured = found["sides"]["frozen_step"]["cpu_s"] / found["sides"]["full_step"]["cpu_s"]
-    row = {"counted (6.2)": f"{counted:.3f}", "measured (CPU seconds)": f"{measured:.3f}",
-           "difference, points": f"{100 * (measured - counted):.1f}", "goal, points": 5}  # fmt: skip
-    record("training step ratio", {"title": "Step with the freeze plan over full fine-tuning", "rows": [row]})
+        f"training step, {threads} threads", f"Training step of the RN50 trunk, {SIDE} x {SIDE}, batch {BATCH}",
+        steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, also=[quarter_step, three_quarters_step],
+        threads=threads, inference=False,
+    )["sides"]  # fmt: skip
+    kind = "cpu_s" if threads == 1 else "min_s"
+    rows, goals = [], []
+    for share, side in zip(SHARES, ("quarter_step", "frozen_step", "three_quarters_step"), strict=True):
+        counted, measured = count_ratio(share), found[side][kind] / found["full_step"][kind]
+        points = 100 * (measured - counted)
+        rows.append({"frozen": f"{share:.0%}", "counted (6.2)": f"{counted:.3f}", "measured": f"{measured:.3f}",
+                     "difference, points": f"{points:+.1f}"})  # fmt: skip
+        goals.append({"goal": f"Step with {share:.0%} of the convolutions frozen over full fine-tuning, {threads} "
+                              f"thread{'s' * (threads > 1)}: within {POINTS} points of the counted ratio",
+                      "reached": abs(points) <= POINTS, "figure": f"{points:+.1f}"})  # fmt: skip
+    unit = "processor time" if threads == 1 else "clock"
+    title = f"Step with the freeze plan over full fine-tuning, {threads} thread{'s' * (threads > 1)}, {unit}"
+    record(f"training step ratio, {threads} threads", {"title": title, "rows": rows, "goals": goals})
 
 
 class _Teacher:
@@ -107,18 +131,19 @@ def close(ours: Tensor, theirs: Tensor) -> dict[str, float]:
     return {"largest difference": (ours - theirs).abs().max().item()}
 
 
-def bench_regions(versus: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def bench_regions(versus: Callable[..., Any], threads: int) -> None:
     """Twenty regions of a picture."""
     versus(
-        "regions", "Distillation: embeddings of 20 regions of one feature map", regions, batched_regions,
-        [looped_regions], {"count": 20}, close, {"speed": 3}, threads=1,
+        f"regions, {threads} threads", "Distillation: embeddings of 20 regions of one feature map", regions,
+        batched_regions, [looped_regions], {"count": 20}, close, {"speed": 3}, threads=threads,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("count", [1, 5, 20, 80])
 def bench_region_count(versus: Callable[..., Any], count: int) -> None:
-    """Time against the number of regions."""
+    """Time and memory against the number of regions."""
     versus(
         f"{count} regions", "Regions", regions, batched_regions, [looped_regions], {"count": count}, close,
-        curve=("regions", count), threads=1,
+        curve=("regions", count), memory=True, threads=1,
     )  # fmt: skip

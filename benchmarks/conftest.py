@@ -1,8 +1,7 @@
 """The fixture `versus`: our way and its peers on the same inputs, in turns."""
 
-import importlib
 import json
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,9 @@ Side = Callable[..., Any]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--rounds``: turns of each comparison; ``--device``: where the GPU table is measured."""
-    parser.addoption("--rounds", type=int, default=5, help="turns of each comparison")
+    """``--rounds``, ``--seconds``: turns of each comparison; ``--device``: where the GPU table is measured."""
+    parser.addoption("--rounds", type=int, default=5, help="turns of each comparison, at most")
+    parser.addoption("--seconds", type=float, default=15, help="time for turns of each; two are made anyway")
     parser.addoption("--device", default="cpu", help="device of bench_gpu.py")
 
 
@@ -51,7 +51,10 @@ def recorder(request: pytest.FixtureRequest) -> Recorder:
 
 @pytest.fixture
 def record(recorder: Recorder) -> Callable[[str, dict[str, Any]], None]:
-    """Keep something that is no comparison: ``record(name, {...})``, with "title" and "rows" for the page."""
+    """Keep something that is no comparison: ``record(name, {...})``, with "title" and "rows" for the page.
+
+    "goals" lists what was to be reached: ``{"goal": text, "reached": bool, "figure": text}``.
+    """
     return recorder.add
 
 
@@ -63,7 +66,9 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
     fastest rounds. With `memory`, each side runs once more in a process of its own for its peak above the inputs.
     `same(ours, theirs)` returns measures of agreement, which it has asserted. `goal` names what is to be reached:
     ``{"speed": 2.0, "memory": 5.0}``, ratios to the strongest of `peers`; `also` are measured beside them.
-    `curve` is ``(name, x)`` for a point of a plot.
+    `curve` is ``(name, x)`` for a point of a plot; the work grows with the power `work` of x.
+    With more `processes` than one (or `threads`) the clock decides, else the processor time: what an idle machine's
+    clock would show.
     """
     import torch
 
@@ -79,8 +84,10 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         same: Callable[[Any, Any], Mapping[str, float]] | None = None,
         goal: Mapping[str, float] | None = None,
         curve: tuple[str, float] | None = None,
+        work: float = 1,
         memory: bool = False,
         threads: int = 2,
+        processes: int = 1,
         inference: bool = True,
         facts: Mapping[str, Any] | None = None,
         also: Sequence[Side] = (),
@@ -92,7 +99,10 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         cpu: dict[str, list[float]] = {side.__name__: [] for side in sides}
         agreement: dict[str, float] = {}
         with torch.inference_mode(inference):
+            start = time.perf_counter()
             results = [side(*inputs) for side in sides]
+            turns = int(request.config.getoption("--seconds") / (time.perf_counter() - start))
+            rounds = min(request.config.getoption("--rounds"), max(2, turns))
             if same is not None:
                 agreement = {f"{k} ({p.__name__})": v for p, r in zip([*peers, *also], results[1:], strict=True)
                              for k, v in same(results[0], r).items()}  # fmt: skip
@@ -101,12 +111,12 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
             def turn() -> None:
                 sides.append(sides.pop(0))
                 for side in sides:
-                    start, busy = time.perf_counter(), sum(os.times()[:4])
+                    start, busy = time.perf_counter(), _get_processor_time()
                     side(*inputs)
-                    cpu[side.__name__].append(sum(os.times()[:4]) - busy)
+                    cpu[side.__name__].append(_get_processor_time() - busy)
                     seconds[side.__name__].append(time.perf_counter() - start)
 
-            benchmark.pedantic(turn, rounds=request.config.getoption("--rounds"))
+            benchmark.pedantic(turn, rounds=rounds)
         del inputs
         found: dict[str, dict[str, float]] = {
             side: {"min_s": min(values), "median_s": statistics.median(values), "cpu_s": min(cpu[side])}
@@ -115,14 +125,14 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         if memory:
             command = {"prepare": prepare.__name__, "setting": dict(setting), "threads": threads,
                        "inference": inference}  # fmt: skip
-            for side in sides:
-                found[side.__name__]["peak_mib"] = _peak(request.module.__name__, side.__name__, command) / 2**20
+            for side, peak in _get_peaks(request.module.__name__, list(found), command).items():
+                found[side]["peak_mib"] = peak / 2**20
         entry = {
             "title": title, "ours": ours.__name__, "peers": [peer.__name__ for peer in peers],
             "also": [side.__name__ for side in also], "sides": found,
             "what": {side.__name__: (side.__doc__ or "").strip() for side in sides}, "setting": dict(setting),
-            "threads": threads, "rounds": request.config.getoption("--rounds"), "agreement": agreement,
-            "goal": dict(goal or {}), "curve": list(curve or ()), "facts": dict(facts or {}),
+            "threads": threads, "processes": processes, "rounds": rounds, "agreement": agreement,
+            "goal": dict(goal or {}), "curve": list(curve or ()), "work": work, "facts": dict(facts or {}),
         }  # fmt: skip
         recorder.add(name, entry)
         benchmark.extra_info.update(entry)
@@ -132,8 +142,14 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
     torch.set_num_threads(threads)
 
 
-def _peak(module: str, side: str, request: Mapping[str, Any]) -> int:
-    importlib.import_module(module)
-    command = [sys.executable, "-m", "benchmarks.peak", module, side]
+def _get_processor_time() -> float:
+    """Of this process and its ended children, in seconds."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(found.ru_utime + found.ru_stime for found in used)
+
+
+def _get_peaks(module: str, sides: Sequence[str], request: Mapping[str, Any]) -> dict[str, int]:
+    command = [sys.executable, "-m", "benchmarks.peak", module, *sides]
     done = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1])
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found

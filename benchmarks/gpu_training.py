@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.machine import describe_machine
@@ -80,6 +81,23 @@ def share_of_one(settings: TransferConfig, gpus: int) -> TransferConfig:
     return settings.model_copy(update={"batch_size": max(1, settings.batch_size // gpus)})
 
 
+Step = list[list[Example]]
+
+
+def make_training(
+    target: Target, settings: TransferConfig, data: TrainingData, masks: dict[str, Tensor]
+) -> tuple[Stepper, Callable[[int, Step], object]]:
+    """What loads a target's examples, and what trains it for one iteration with them."""
+    device = next(target.parameters()).device
+    backbone = list(target.backbone.parameters()) if target.trains_backbone else []
+    known = {id(weight) for weight in target.backbone.parameters()}
+    heads = [weight for weight in target.parameters() if weight.requires_grad and id(weight) not in known]
+    optimizer = build_optimizer(settings.optimizer, heads, backbone, settings.precision != "float16")
+    stepper = Stepper(target.train(), heads + backbone, settings, data, device)
+    keeper = MaskKeeper(target.backbone, masks)
+    return stepper, lambda number, examples: stepper.step(number, examples, target.loss, optimizer, keeper)
+
+
 def measure_training(target: Target, settings: TransferConfig, state: str, repeats: int, density: float) -> dict:
     """A training step of a target: ``dense``, ``frozen`` (half of the layers) or ``subnetwork`` (also frozen)."""
     masks = dense_masks(target.backbone)
@@ -91,16 +109,10 @@ def measure_training(target: Target, settings: TransferConfig, state: str, repea
     if state != "dense":
         for weight in list(get_convolutions(target.backbone).values())[::2]:
             weight.requires_grad_(False)
-    device = next(target.parameters()).device
-    backbone = list(target.backbone.parameters()) if target.trains_backbone else []
-    known = {id(weight) for weight in target.backbone.parameters()}
-    heads = [weight for weight in target.parameters() if weight.requires_grad and id(weight) not in known]
-    optimizer = build_optimizer(settings.optimizer, heads, backbone, settings.precision != "float16")
     data = Noise(settings.crop_size, target.classifier.classes, target.classifier.embeddings.shape[1])
-    stepper = Stepper(target.train(), heads + backbone, settings, data, device)
-    keeper = MaskKeeper(target.backbone, masks)
+    stepper, step = make_training(target, settings, data, masks)
     examples = next(stepper.load(range(1), 0))
-    measured = measure(lambda k: stepper.step(k, examples, target.loss, optimizer, keeper), repeats, device)
+    measured = measure(lambda number: step(number, examples), repeats, stepper.device)
     return measured | {"batch_size": settings.batch_size, "images_per_s": settings.batch_size / measured["seconds"]}
 
 

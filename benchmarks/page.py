@@ -3,9 +3,11 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from opentrans.files import read_json, write_text
 
@@ -14,17 +16,20 @@ RESULTS, PAGE, PICTURES = ROOT / "benchmarks/results", ROOT / "docs/performance.
 TEXT = ROOT / "benchmarks/performance.md.in"
 MEASURES = {"speed": "min_s", "memory": "peak_mib"}
 CURVES = {"cpu_s": "CPU s", "peak_mib": "MiB"}
+GROWTH_TOLERANCE = 0.1  # of an exponent: caches make small sizes cheaper
+SMALLEST = {"cpu_s": 1e-4, "peak_mib": 1.0}  # what can be told from nothing
 Record = dict[str, Any]
 
 
 def render() -> str:
     """The page: the template's prose, each ``{{module}}`` replaced by the tables of ``results/{module}.json``."""
-    page = TEXT.read_text(encoding="utf-8")
-    for path in sorted(RESULTS.glob("*.json")):
-        marker = "{{" + path.stem + "}}"
+    results = {path.stem: read_json(path) for path in sorted(RESULTS.glob("*.json"))}
+    page = TEXT.read_text(encoding="utf-8").replace("{{goals}}", "\n".join(_goals(results.values())))
+    for name, records in results.items():
+        marker = "{{" + name + "}}"
         if marker not in page:
-            raise SystemExit(f"{TEXT.name}: no {marker}; say where the results of {path.name} belong")
-        page = page.replace(marker, "\n".join(_module(path.stem, read_json(path))).strip())
+            raise SystemExit(f"{TEXT.name}: no {marker}; say where the results of {name}.json belong")
+        page = page.replace(marker, "\n".join(_module(name, records)).strip())
     return re.sub(r"\{\{(\w+)\}\}", r"Not measured yet: benchmarks/bench_\1.py.", page)
 
 
@@ -33,17 +38,80 @@ def _module(name: str, records: dict[str, Record]) -> Iterator[str]:
     for key, record in records.items():
         if key not in curves:
             yield from _table(record) if "sides" in record else _rows(record)
-    for title in sorted({record["curve"][0] for record in curves.values()}):
-        points = [record for record in curves.values() if record["curve"][0] == title]
+    for title, points in _curves(curves.values()).items():
+        yield f"**{points[0]['title']}**\n"
         yield f"![{title}](images/performance/{_picture(name, title)})\n"
-        yield from _curve_table(title, sorted(points, key=lambda record: float(record["curve"][1])))
+        yield from _curve_table(title, points)
+
+
+def _curves(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The points of each plot, from left to right."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.get("curve"):
+            found.setdefault(record["curve"][0], []).append(record)
+    return {title: sorted(found[title], key=lambda record: float(record["curve"][1])) for title in sorted(found)}
+
+
+def _goals(modules: Iterable[dict[str, Record]]) -> Iterator[str]:
+    """Every goal of the records, whether it is reached, and the figure."""
+    rows = [row for records in modules for row in _list_goals(records)]
+    reached = sum(row["reached"] for row in rows)
+    yield f"{reached} of {len(rows)} goals reached.\n"
+    yield "| goal | reached | figure | load |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        yield f"| {row['goal']} | {'yes' if row['reached'] else '**no**'} | {row['figure']} | {row['load']} |"
+
+
+def _list_goals(records: dict[str, Record]) -> Iterator[Record]:
+    for record in records.values():
+        for kind, goal in sorted(record.get("goal", {}).items()):
+            ratio = _ratio(record, kind)
+            text = f"{record['title']}, {_threads(record)}: {kind} at least {goal:g} times the strongest peer's"
+            yield {"goal": text, "reached": ratio >= goal, "figure": _times(ratio), "load": _load(record)}
+        yield from (goal | {"load": _load(record)} for goal in record.get("goals", []))
+    for title, points in _curves(records.values()).items():
+        for kind, (slope, _) in _growth(points, points[0]["ours"]).items():
+            work = points[0].get("work", 1)
+            what = {"cpu_s": "time", "peak_mib": "memory"}[kind]
+            text = f"{what.capitalize()} against {title}: grows no faster than the work (exponent {work:g})"
+            reached = slope <= work + GROWTH_TOLERANCE
+            yield {"goal": text, "reached": reached, "figure": f"exponent {slope:.2f}", "load": _load(points[-1])}
+
+
+def _growth(points: Sequence[Record], side: str) -> dict[str, tuple[float, float]]:
+    """Of time and memory: the slope of its logarithm against that of x (least squares), and the steepest step's."""
+    if len(points) < 3:
+        return {}
+    found = {}
+    for kind in _panels(points):
+        x = np.log([float(point["curve"][1]) for point in points])
+        y = np.log([max(point["sides"][side][kind], SMALLEST[kind]) for point in points])
+        found[kind] = float(np.polyfit(x, y, 1)[0]), float((np.diff(y) / np.diff(x)).max())
+    return found
+
+
+def _panels(points: Sequence[Record]) -> list[str]:
+    """What every point has measured."""
+    return [kind for kind in CURVES if all(kind in point["sides"][point["ours"]] for point in points)]
+
+
+def _threads(record: Record) -> str:
+    kind = "processes" if record.get("processes", 1) > 1 else "threads"
+    return f"{record[kind]} {kind if record[kind] > 1 else 'thread'}"
+
+
+def _load(record: Record) -> str:
+    """The load, and whether others had their share of the machine; the benchmark itself keeps all cores busy."""
+    return f"{record['load']}{' (shared machine)' if record['load'] > record['machine']['cores'] + 0.5 else ''}"
 
 
 def _table(record: Record) -> Iterator[str]:
     """Every side of one comparison; ratios are the side's figure over ours."""
     sides, ours = record["sides"], record["sides"][record["ours"]]
     memory = "peak_mib" in ours
-    yield f"**{record['title']}** ({record['threads']} thread{'s' * (record['threads'] > 1)})\n"
+    yield f"**{record['title']}** ({_threads(record)})\n"
     yield "| | seconds | against ours | CPU seconds | against ours |" + (" peak MiB | against ours |" if memory else "")
     yield "|---|---:|---:|---:|---:|" + ("---:|---:|" if memory else "")
     for name in [record["ours"], *record["peers"], *record.get("also", [])]:
@@ -64,10 +132,11 @@ def _notes(record: Record) -> Iterator[str]:
     if facts:
         yield "; ".join(f"{name}: {_exact(value)}" for name, value in facts.items()) + ".\n"
     machine = record["machine"]
+    rounds = f"{record['rounds']} rounds; " if "rounds" in record else ""
     versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if name in _named(record))
     yield (
-        f"<sub>{record['date']}; {machine['cpu']}, {machine['cores']} cores; {versions}; load {record['load']}"
-        f"{' (shared machine)' if record['load'] > machine['cores'] else ''}.</sub>\n"
+        f"<sub>{record['date']}; {machine['cpu']}, {machine['cores']} cores; {versions}; "
+        f"{rounds}load {_load(record)}.</sub>\n"
     )
 
 
@@ -75,11 +144,16 @@ def _named(record: Record) -> tuple[str, ...]:
     return ("torch", *record.get("packages", ()))
 
 
-def _verdict(record: Record, kind: str, goal: float) -> str:
+def _ratio(record: Record, kind: str) -> float:
+    """The strongest peer's figure over ours."""
     sides, measure = record["sides"], MEASURES[kind]
-    if kind == "speed" and record["threads"] == 1:
+    if kind == "speed" and record["threads"] == record.get("processes", 1) == 1:
         measure = "cpu_s"  # what an idle machine's clock would show
-    ratio = min(sides[peer][measure] for peer in record["peers"]) / sides[record["ours"]][measure]
+    return float(min(sides[peer][measure] for peer in record["peers"]) / max(sides[record["ours"]][measure], 1e-9))
+
+
+def _verdict(record: Record, kind: str, goal: float) -> str:
+    ratio = _ratio(record, kind)
     return f"{kind} at least {goal:g} times the strongest peer's, {'reached' if ratio >= goal else 'NOT reached'}" \
         f" ({ratio:.2f})"  # fmt: skip
 
@@ -97,15 +171,17 @@ def _rows(record: Record) -> Iterator[str]:
 
 def _curve_table(title: str, points: list[Record]) -> Iterator[str]:
     sides = [points[0]["ours"], *points[0]["peers"]]
-    memory = "peak_mib" in points[0]["sides"][sides[0]]
-    names = [points[0]["what"][side].partition(":")[0].splitlines()[0] for side in sides]
-    yield f"| {title} | " + " | ".join(f"{n}, CPU s" for n in names) + (
-        " | " + " | ".join(f"{n}, MiB" for n in names) if memory else "") + " |"  # fmt: skip
-    yield "|" + "---:|" * (1 + len(sides) * (1 + memory))
+    names = {side: points[0]["what"][side].partition(":")[0].splitlines()[0] for side in sides}
+    columns = [(kind, side) for kind in _panels(points) for side in sides]
+    yield f"| {title} | " + " | ".join(f"{names[side]}, {CURVES[kind]}" for kind, side in columns) + " |"
+    yield "|" + "---:|" * (1 + len(columns))
     for point in points:
-        cells = [_exact(point["curve"][1]), *(_figure(point["sides"][side]["cpu_s"]) for side in sides)]
-        cells += [f"{point['sides'][side]['peak_mib']:.0f}" for side in sides] if memory else []
-        yield "| " + " | ".join(cells) + " |"
+        figures = [point["sides"][side][kind] for kind, side in columns]
+        yield f"| {_exact(point['curve'][1])} | " + " | ".join(_figure(figure) for figure in figures) + " |"
+    growth = {side: _growth(points, side) for side in sides}
+    for index, row in enumerate(("exponent", "steepest step") if growth[sides[0]] else ()):
+        cells = [f"{growth[side][kind][index]:.2f}" for kind, side in columns]
+        yield f"| *{row}* | " + " | ".join(cells) + " |"
     yield ""
     yield from _notes({**points[-1], "goal": {}})
 
@@ -125,17 +201,18 @@ def draw() -> Iterator[tuple[Path, str]]:
     from matplotlib import pyplot as plt
 
     for path in sorted(RESULTS.glob("*.json")):
-        curves = [record for record in read_json(path).values() if record.get("curve")]
-        for title in sorted({record["curve"][0] for record in curves}):
-            points = sorted((r for r in curves if r["curve"][0] == title), key=lambda r: float(r["curve"][1]))
-            panels = [kind for kind in CURVES if kind in points[0]["sides"][points[0]["ours"]]]
+        for title, points in _curves(read_json(path).values()).items():
+            panels = _panels(points)
             figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 2.6), squeeze=False)
             for axis, kind in zip(axes[0], panels, strict=True):
+                x = [point["curve"][1] for point in points]
                 for side in [points[0]["ours"], *points[0]["peers"]]:
-                    x, y = [p["curve"][1] for p in points], [max(p["sides"][side][kind], 1e-6) for p in points]
+                    y = [max(point["sides"][side][kind], SMALLEST[kind]) for point in points]
                     axis.plot(x, y, marker="o", label=points[0]["what"][side].partition(":")[0].splitlines()[0])
-                scale = "linear" if max(x) <= 1 else "log"
-                axis.set(xscale=scale, yscale="log", xlabel=title, ylabel=CURVES[kind])
+                work, first = points[0].get("work", 1), points[0]["sides"][points[0]["ours"]][kind]
+                line = [max(first, SMALLEST[kind]) * (value / x[0]) ** work for value in x]
+                axis.plot(x, line, color="grey", linestyle=":", label=f"slope {work:g}")
+                axis.set(xscale="log", yscale="log", xlabel=title, ylabel=CURVES[kind])
                 axis.grid(alpha=0.3)
             axes[0][0].legend(fontsize=7)
             figure.tight_layout()
@@ -167,7 +244,10 @@ def main() -> None:
             sys.exit("docs/performance.md is not what benchmarks/results gives: run python -m benchmarks.page")
         return
     write_text(PAGE, page)
-    for path, picture in draw():
+    pictures = dict(draw())
+    for path in set(PICTURES.glob("*.svg")) - pictures.keys():
+        path.unlink()
+    for path, picture in pictures.items():
         write_text(path, picture)
 
 

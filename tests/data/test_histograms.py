@@ -1,4 +1,5 @@
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,19 @@ def test_a_label_map_is_read_back_as_it_was_written(dtype, tmp_path):
     values[0] = top
     (tmp_path / "map.png").write_bytes(encode_map(values))
     np.testing.assert_array_equal(read_map(tmp_path / "map.png"), values)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_label_map_has_the_same_bytes_with_and_without_the_extra(dtype, monkeypatch):
+    pytest.importorskip("zlib_ng", reason="the extra `fast` is not installed")
+    generator = np.random.default_rng(3)
+    for run in (1, 3, 40):
+        rows = generator.integers(0, 133, (120, 200 // run + 1)).astype(dtype)
+        values = rows.repeat(run, 1)[:, :200].repeat(3, 0)
+        with_extra = encode_map(values)
+        with monkeypatch.context() as patch:
+            patch.setattr(maps, "deflater", zlib)
+            assert encode_map(values) == with_extra
 
 
 @pytest.mark.parametrize("with_extra", [True, False])
