@@ -22,12 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count (or read the counts), print the table, renew the page."""
-    import json
-
     from opentrans.costs.page import format_inference, read_paper, update_page
-    from opentrans.files import write_json
+    from opentrans.files import read_json, write_json
 
-    counts = json.loads(args.from_record.read_text()) if args.from_record else count(args.config, args.classes)
+    counts = read_json(args.from_record, "count again") if args.from_record else count(args.config, args.classes)
     paper = read_paper(args.paper)
     print(format_inference(counts, paper))
     if args.record:
@@ -47,5 +45,5 @@ def count(config: "Config", classes: int) -> dict[str, object]:
         "classes": classes,
         "image_size": list(config.costs.image_size),
         "density": config.subnetworks["ours"].density,
-        "targets": {name: count_target(config, name, teacher, classes) for name in config.targets},
+        "targets": {name: count_target(config, name, teacher, classes) for name in sorted(config.targets)},
     }

@@ -164,6 +164,8 @@ def format_frozen(counts: Mapping[str, Any], paper: Paper) -> str:
 
 def update_page(path: Path, counts: Mapping[str, Any], paper: Paper) -> None:
     """Renew every block of a page."""
+    if not path.is_file():
+        raise UserError(path, "no such page", "name a page with generated blocks (docs/costs.md)")
     write_text(path, render(path.read_text(encoding="utf-8"), counts, paper))
 
 
