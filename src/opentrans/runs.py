@@ -12,9 +12,9 @@ from pathlib import Path
 from opentrans.config import Config, load_config
 from opentrans.errors import UserError
 from opentrans.experiments import Run, get_named
-from opentrans.files import read_json
+from opentrans.provenance import SUFFIX, read_record
 
-CHECKPOINT, CONFIGS, RECORDS = "checkpoint.safetensors", "config", "*.provenance.json"
+CHECKPOINT, CONFIGS = "checkpoint.safetensors", "config"
 DIGITS = 16
 REMEDY = "give a run's folder, for example results/mini/runs/han/dense/none/seed0"
 
@@ -83,6 +83,6 @@ def find_config(results: Path, checkpoint: Path) -> Path:
 def _list_inputs(checkpoint: Path) -> Iterator[Path]:
     """The files that a checkpoint was made of, by the record beside it."""
     folder = checkpoint.resolve().parent
-    for record in sorted(folder.glob(f"{checkpoint.name}{RECORDS}")):
-        for name in read_json(record)["inputs"]:
+    for record in sorted(folder.glob(f"{checkpoint.name}*{SUFFIX}")):
+        for name in read_record(record)["inputs"]:
             yield (folder / name).resolve()

@@ -12,20 +12,11 @@ from opentrans import cli
 from opentrans.clip import pretraining
 from opentrans.files import sha256
 from opentrans.signals import INTERRUPTED_STATUS
+from small_settings import SMALL
 
-CONFIG = """
-profile: test
-seeds: [0]
-device: cpu
-data: {raw_root: nowhere}
-benchmarks: [coco]
-subnetworks: {dense: {method: dense}}
-freezing: {none: {method: none}}
-targets:
-  deeplabv3:
-    kind: deeplabv3
-    prompts: plain
-    transfer: {iterations: 1, warmup_iterations: 0, batch_size: 1, crop_size: 64, optimizer: {name: sgd, lr: 0.01}}
+CONFIG = (
+    SMALL
+    + """
 threads: {teacher: 1, run: 1, subnetwork: 1}
 teacher:
   templates: ["{}"]
@@ -35,6 +26,7 @@ teacher:
     vision_cfg: {image_size: 64, layers: [1, 1, 1, 1], width: 8, patch_size: null, head_width: 32}
     text_cfg: {context_length: 16, vocab_size: 49408, width: 32, heads: 2, layers: 1}
 """
+)
 NAMES = ("teacher.safetensors", "log.csv", "zero_shot.json")
 
 

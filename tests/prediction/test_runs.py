@@ -9,6 +9,7 @@ from opentrans.config import load_config
 from opentrans.errors import UserError
 from opentrans.experiments import Run
 from opentrans.models.loading import load_run
+from opentrans.provenance import FIELDS, SUFFIX
 from opentrans.runs import find_run, name_config
 from opentrans.training.checkpoint import load_checkpoint
 
@@ -53,9 +54,13 @@ def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_pa
     (copy / name).write_text(content)
     with pytest.raises(UserError, match=r"config: 2 configurations, and the run does not say.*--config"):
         find_run(run)
-    record = {"inputs": {f"../../../../../{name}": "", "../../../../../teacher/teacher.safetensors": ""}}
-    (run / "checkpoint.safetensors.finetune.provenance.json").write_text(json.dumps(record))
+    inputs = {f"../../../../../{name}": "", "../../../../../teacher/teacher.safetensors": ""}
+    record = run / f"checkpoint.safetensors.finetune{SUFFIX}"
+    record.write_text(json.dumps(dict.fromkeys(FIELDS, "") | {"inputs": inputs, "outputs": {}, "versions": {}}))
     assert find_run(run).config.seeds == [7]
+    record.write_text("{}")
+    with pytest.raises(UserError, match=r"finetune\.provenance\.json: field verb is missing"):
+        find_run(run)
 
 
 def test_a_configuration_keeps_its_name_when_it_is_read_again(results):

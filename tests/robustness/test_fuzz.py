@@ -47,6 +47,7 @@ from opentrans.reporting.results import COLUMNS, collect_results, read_results
 from opentrans.reporting.tables import read_paper
 from opentrans.reporting.traces import read_logs
 from opentrans.training.checkpoint import load_checkpoint
+from small_settings import SMALL
 
 CONFIG = load_config([ROOT / "config/config.yaml"])
 
@@ -68,21 +69,9 @@ TEXT = save({name: TENSORS[name] for name in ("embeddings", "class_index")}, {"o
 ROWS = {name: torch.tensor([0, 1]) for name in ("record", "region", "class_index")}
 REGION_META = {"regions": "class", "encoding": "crop", "records": "2"}
 REGIONS = save({"embeddings": torch.ones(2, 3)} | ROWS, {"opentrans": json.dumps(REGION_META)})
-SETTINGS = """
-profile: test
-seeds: [0]
-device: cpu
-threads: {run: 1, subnetwork: 1}
-data: {raw_root: nowhere}
-benchmarks: [coco]
-teacher: {architecture: RN50, pretrained: random, templates: ["{}"]}
-subnetworks: {dense: {method: dense}}
-freezing: {none: {method: none}}
-targets:
-  deeplabv3:
-    kind: deeplabv3
-    prompts: plain
-    transfer: {iterations: 1, warmup_iterations: 0, batch_size: 1, crop_size: 64, optimizer: {name: sgd, lr: 0.01}}
+SETTINGS = f"""{SMALL}
+threads: {{run: 1, subnetwork: 1}}
+teacher: {{architecture: RN50, pretrained: random, templates: ["{{}}"]}}
 """
 TEACHER = save(TENSORS | {"logit_scale": torch.ones(())}, {"opentrans": json.dumps({"architecture": "{}"})})
 EXPERIMENTS = read_experiments(ROOT / "config/experiments.csv", CONFIG)

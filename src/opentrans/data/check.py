@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from opentrans.config import Config
-from opentrans.data.datasets import get_dataset, open_source
+from opentrans.data.datasets import get_dataset, name_place, open_source
 from opentrans.data.prepared import read_rgb
 from opentrans.data.source import ROOT_REMEDY, WORLD_MARKER, Item, Source
 from opentrans.errors import UserError
@@ -121,7 +121,7 @@ def _check(dataset: str, split: str, config: Config, deep: bool, workers: int) -
 
 def _explain(dataset: str, split: str, config: Config, error: UserError) -> Finding:
     """A fault, with everything that is not there: the reader stopped at the first."""
-    place = Path(config.data.raw_root) / config.data.folders.get(dataset, get_dataset(dataset).folder)
+    place = name_place(dataset, config.data)
     download, official = DOWNLOADS[dataset], config.data.splits.get(f"{dataset}_{split}", split)
     missing = download.find_missing(place, official) if official in LONG_NAMES else []
     state = "MISSING" if len(missing) == len(download.entries) else "INCOMPLETE" if missing else "WRONG"

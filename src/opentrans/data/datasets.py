@@ -45,8 +45,13 @@ def get_dataset(dataset: str) -> Dataset:
 
 def get_place(dataset: str, config: DataConfig) -> Path:
     """Where the download of a data set lies."""
-    root = require_folder(Path(config.raw_root), "set data.raw_root to the folder of the downloads")
-    return root / config.folders.get(dataset, get_dataset(dataset).folder)
+    require_folder(Path(config.raw_root), "set data.raw_root to the folder of the downloads")
+    return name_place(dataset, config)
+
+
+def name_place(dataset: str, config: DataConfig) -> Path:
+    """The same, whether or not anything is there."""
+    return Path(config.raw_root) / config.folders.get(dataset, get_dataset(dataset).folder)
 
 
 def open_source(dataset: str, split: str, config: DataConfig) -> Source:

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from opentrans.config import Config
 from opentrans.errors import UserError
+from opentrans.reporting.frames import read_frame
 from opentrans.reporting.grid import Grid, build_grid
 from opentrans.reporting.jobs import RuleCost, format_time
 from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
@@ -47,12 +48,7 @@ def read_table(path: Path, captions: Mapping[str, str]) -> TableEntry:
     Raises:
         UserError: the file is missing or no CSV.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "make the tables again") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(path, f"not readable as CSV ({error})", "make the tables again") from None
+    table = read_frame(path, (), "make the tables again", dtype=str, keep_default_na=False)
     caption = read_table_caption(path) or captions.get(path.stem, "")
     return TableEntry(path.stem, _get_title(path.stem), caption, build_grid(table))
 

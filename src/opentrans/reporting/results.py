@@ -9,6 +9,7 @@ import pandas as pd
 from opentrans.errors import UserError
 from opentrans.evaluation.miou import DENOMINATORS
 from opentrans.files import read_json, write_text
+from opentrans.reporting.frames import read_frame
 from opentrans.reporting.traces import read_figures
 
 KEYS = ["target", "subnetwork", "freeze", "seed", "benchmark"]
@@ -21,16 +22,7 @@ EVALUATE_AGAIN = "evaluate this run again"
 
 def read_results(path: Path) -> pd.DataFrame:
     """Read ``results.csv``; a missing column is a `UserError`."""
-    try:
-        results = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "collect the results again") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(path, f"not readable as CSV ({error})", "collect the results again") from None
-    missing = [column for column in COLUMNS if column not in results]
-    if missing:
-        raise UserError(path, f"column {', '.join(missing)} is missing", "collect the results again")
-    return results
+    return read_frame(path, COLUMNS, "collect the results again")
 
 
 def collect_results(evaluations: Iterable[Path]) -> pd.DataFrame:

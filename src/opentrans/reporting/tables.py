@@ -9,6 +9,7 @@ import pandas as pd
 from opentrans.errors import UserError
 from opentrans.experiments import Experiment
 from opentrans.files import write_text
+from opentrans.reporting.frames import read_frame
 
 PAPER_FIELDS = ("table", "row", "target", "metric", "value")
 PUBLISHED = "published"  # the target of a literature row in the paper's values
@@ -63,16 +64,7 @@ class Sources:
 
 def read_paper(path: Path) -> pd.DataFrame:
     """Read the paper's values, one a row."""
-    try:
-        paper = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", "restore it from the repository") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(path, f"not readable as CSV ({error})", "restore it from the repository") from None
-    missing = [column for column in PAPER_FIELDS if column not in paper]
-    if missing:
-        raise UserError(path, f"column {', '.join(missing)} is missing", "restore the file from the repository")
-    return paper
+    return read_frame(path, PAPER_FIELDS, "restore it from the repository")
 
 
 def build_table(number: int, experiments: Sequence[Experiment], sources: Sources) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from opentrans.errors import UserError
 from opentrans.files import read_json
+from opentrans.reporting.frames import read_frame
 
 LAYOUTS = {
     "run": ("target", "subnetwork", "freeze", "seed"),
@@ -56,15 +57,7 @@ def read_traces(paths: Iterable[Path], layout: str, columns: Sequence[str]) -> p
 
 def _read(path: Path, layout: str, columns: Sequence[str]) -> pd.DataFrame:
     identity, remedy = parse_folders(path, layout), "make the file again with the step that writes it"
-    try:
-        frame = pd.read_csv(path)
-    except FileNotFoundError:
-        raise UserError(path, "no such file", remedy) from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(path, f"not readable as CSV ({error})", remedy) from None
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise UserError(path, f"column {', '.join(missing)} is missing", remedy)
+    frame = read_frame(path, columns, remedy)
     text = [column for column in columns if column != "layer" and not pd.api.types.is_numeric_dtype(frame[column])]
     if text:
         raise UserError(path, f"column {text[0]} does not hold numbers", remedy)
