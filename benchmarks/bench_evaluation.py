@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from opentrans.evaluation.confusion import count_confusion
+from opentrans.evaluation.confusion import add_confusion
 from opentrans.evaluation.miou import mean_iou
 
 IGNORE = 65535
@@ -37,11 +37,18 @@ def images(height: int, width: int, classes: int, count: int) -> tuple[Images, i
     return found, classes
 
 
+def noise(height: int, width: int, classes: int, count: int) -> tuple[Images, int]:
+    """No two neighbours alike: the worst case of counting by runs."""
+    random, shape = np.random.default_rng(4), (count, 2, height, width)
+    maps = random.integers(0, classes, shape)
+    return [(prediction, label.astype(np.uint16)) for prediction, label in maps], classes
+
+
 def opentrans(images: Images, classes: int) -> tuple[np.ndarray, float]:
     """opentrans"""
     confusion = np.zeros((classes, classes), np.int64)
     for prediction, label in images:
-        confusion += count_confusion(prediction, label, classes, IGNORE)
+        add_confusion(confusion, prediction, label, IGNORE)
     return confusion, mean_iou(confusion, "present")[0]
 
 
@@ -133,6 +140,15 @@ def bench_confusion(versus: Callable[..., Any], threads: int) -> None:
         f"confusion, {threads} threads", "Confusion matrix and mIoU of 10 images, 847 classes, 800 x 1216", images,
         opentrans, peers, {"height": 800, "width": 1216, "classes": 847, "count": 10}, identical,
         also=[detectron2_counting], goal={"speed": 3}, threads=threads,
+    )  # fmt: skip
+
+
+def bench_noise(versus: Callable[..., Any]) -> None:
+    """Ten images without regions."""
+    versus(
+        "confusion of noise", "Confusion matrix of noise: every pixel its own class, 847 classes, 800 x 1216", noise,
+        opentrans, [torchmetrics_unchecked], {"height": 800, "width": 1216, "classes": 847, "count": 10}, identical,
+        also=[detectron2_counting], threads=1,
     )  # fmt: skip
 
 

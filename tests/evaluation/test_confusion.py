@@ -4,12 +4,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from opentrans.evaluation.confusion import count_confusion
+from opentrans.evaluation.confusion import add_confusion
 from opentrans.evaluation.miou import mean_iou
 
 CLASSES, IGNORE = 5, 255
+BLOCK = 6  # repeats of a pixel each way: makes maps of regions
+
 MAPS = arrays(np.int32, (6, 7), elements=st.integers(0, CLASSES - 1))
 LABELS = arrays(np.int32, (6, 7), elements=st.sampled_from([0, 1, 2, 3, 4, IGNORE]))
+
+
+def count_confusion(prediction, label, classes, ignore):
+    """Of one image."""
+    confusion = np.zeros((classes, classes), np.int64)
+    add_confusion(confusion, prediction, label, ignore)
+    return confusion
+
+
+def enlarge(values):
+    """Each pixel as a block."""
+    return values.repeat(BLOCK, 0).repeat(BLOCK, 1)
 
 
 def iou_by_sets(prediction, label, index):
@@ -36,8 +50,10 @@ def test_confusion_handles_a_16_bit_ignore_value_and_847_classes():
 
 @pytest.mark.parametrize(("prediction", "label"), [([[3]], [[0]]), ([[0]], [[3]]), ([[-1]], [[0]]), ([[0, 0]], [[0]])])
 def test_confusion_refuses_values_outside_the_vocabulary_and_other_shapes(prediction, label):
-    with pytest.raises(ValueError, match=r"outside|label"):
-        count_confusion(np.array(prediction), np.array(label), 3, 255)
+    prediction, label = np.array(prediction), np.array(label)
+    for maps in ((prediction, label), (enlarge(prediction), enlarge(label))):
+        with pytest.raises(ValueError, match=r"outside|label"):
+            count_confusion(*maps, 3, 255)
 
 
 @given(MAPS, LABELS)
@@ -46,6 +62,21 @@ def test_confusion_counts_every_pixel_that_is_not_ignored(prediction, label):
     assert confusion.sum() == (label != IGNORE).sum()
     for truth, found in np.ndindex(CLASSES, CLASSES):
         assert confusion[truth, found] == ((label == truth) & (prediction == found)).sum()
+
+
+@given(MAPS, LABELS)
+def test_regions_are_counted_as_their_pixels_are(prediction, label):
+    expected = BLOCK**2 * count_confusion(prediction, label, CLASSES, IGNORE)
+    assert np.array_equal(count_confusion(enlarge(prediction), enlarge(label), CLASSES, IGNORE), expected)
+
+
+def test_images_add_up():
+    label, prediction = np.array([[0, 0, 1], [1, 2, 255]]), np.array([[0, 1, 1], [1, 0, 2]])
+    once, confusion = count_confusion(prediction, label, 3, 255), np.zeros((3, 3), np.int64)
+    add_confusion(confusion, prediction, label, 255)
+    add_confusion(confusion, enlarge(prediction).astype(np.int16), enlarge(label).astype(np.uint16), 255)
+    assert np.array_equal(confusion, (1 + BLOCK**2) * once)
+    assert confusion.dtype == np.int64
 
 
 @given(MAPS, LABELS)

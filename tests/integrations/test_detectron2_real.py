@@ -21,7 +21,7 @@ from two_processes import check as check_two_processes
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.evaluation.confusion import count_confusion
+from opentrans.evaluation.confusion import add_confusion
 from opentrans.evaluation.miou import mean_iou
 from opentrans.evaluation.run import evaluate
 
@@ -184,7 +184,7 @@ def evaluate_fcclip(model, name):
         assert scores.shape == (cases.CLASSES, record["height"], record["width"])
         assert scores.isfinite().all()
         label = np.asarray(Image.open(record["sem_seg_file_name"]))
-        confusion += count_confusion(scores.argmax(0).numpy(), label, cases.CLASSES, 255)
+        add_confusion(confusion, scores.argmax(0).numpy(), label, 255)
     return result["sem_seg"]["mIoU"], confusion
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset, Vocabulary
 from opentrans.errors import UserError
-from opentrans.evaluation.confusion import count_confusion
+from opentrans.evaluation.confusion import add_confusion
 from opentrans.evaluation.miou import DENOMINATORS, mean_iou
 from opentrans.models.protocol import Target
 
@@ -64,7 +64,7 @@ def evaluate(
         label = dataset.label(index)
         image = resize_image(dataset.image(index), short_side, max_side).to(vocabulary.embeddings.device)
         prediction = target.predict(image, vocabulary, (label.shape[0], label.shape[1]))
-        confusion += count_confusion(prediction.cpu().numpy(), label, classes, ignore)
+        add_confusion(confusion, prediction.cpu().numpy(), label, ignore)
     return confusion
 
 
