@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 from opentrans.models.backbone import ClipBackbone, get_prunable
 from opentrans.sparse import build
-from opentrans.sparse.convolution import LANES, Layout, SparseConv
+from opentrans.sparse.convolution import SparseConv
+from opentrans.sparse.maps import LANES, Layout, Memory
 from opentrans.sparse.trunk import SparseTrunk, sparsify
 
 ARCHITECTURE = {
@@ -40,8 +42,15 @@ def kernels(tmp_path_factory):
     build.load_kernel.cache_clear()
 
 
+def enter(maps, border):
+    """Maps inside a border of zeros."""
+    made = Memory().take(Layout(*maps.shape, border))
+    made.view().copy_(maps)
+    return made
+
+
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
-@pytest.mark.parametrize("size", [(64, 64), (96, 160), (64, 544)])
+@pytest.mark.parametrize("size", [(64, 64), (96, 160), (64, 544), (65, 95), (70, 129)])
 @torch.no_grad()
 def test_maps_equal_the_dense_trunk(output_stride, size):
     backbone, images = make_backbone(output_stride), torch.randn(2, 3, *size)
@@ -70,23 +79,72 @@ def test_a_convolution_equals_torch_with_any_width_and_number_of_threads(taps, d
     weight[2] = 0  # a channel of which nothing is left
     bias, maps = torch.randn(5), torch.randn(7, 9, 2 * LANES + 3)
     convolution = SparseConv(build.load_kernel(), weight, bias, dilation)
-    layout = Layout(9, maps.shape[2], convolution.shift)
-    source = layout.empty(7)
-    layout.view(source).copy_(maps)
+    source = enter(maps, convolution.shift)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    output, target = convolution(source, layout, 2, relu=True)
+    output = convolution(source, Memory(), 2, relu=True)
     torch.set_num_threads(before)
     expected = torch.conv2d(maps[None], weight, bias, padding=convolution.shift, dilation=dilation)[0].relu()
-    torch.testing.assert_close(target.view(output), expected, rtol=1e-5, atol=1e-5)
-    assert target.view(output, border=True)[:, :2].eq(0).all()
-    assert target.view(output, border=True)[:, :, -2:].eq(0).all()
+    torch.testing.assert_close(output.view(), expected, rtol=1e-5, atol=1e-5)
+    assert output.view(border=True)[:, :2].eq(0).all()
+    assert output.view(border=True)[:, :, -2:].eq(0).all()
+
+
+@pytest.mark.parametrize("channels", [7, 300])  # within one block of rows, and over several
+@pytest.mark.parametrize("size", [(8, 32), (9, 2 * LANES + 3), (2, 71), (7, 200)])
+def test_a_pooled_convolution_equals_torchs_with_a_residual_and_odd_sizes(size, channels):
+    weight = torch.randn(5, channels, 1, 1) * (torch.rand(5, channels, 1, 1) < 0.4)
+    bias, maps = torch.randn(5), torch.randn(channels, *size)
+    expected = torch.conv2d(torch.nn.functional.avg_pool2d(maps[None], 2), weight, bias)[0]
+    residual = torch.randn_like(expected)
+    convolution = SparseConv(build.load_kernel(), weight, bias, 1)
+    found = convolution(enter(maps, 0), Memory(), 0, relu=True, residual=enter(residual, 0), pool=2)
+    torch.testing.assert_close(found.view(), (expected + residual).relu(), rtol=1e-5, atol=1e-4)
 
 
 def test_a_convolution_works_on_the_weights_that_remain_and_no_others():
     weight = torch.randn(64, 32, 3, 3) * (torch.rand(64, 32, 3, 3) < 0.1)
     convolution = SparseConv(build.load_kernel(), weight, torch.zeros(64), 1)
-    assert len(convolution._weights(Layout(8, 8, 1))) == convolution.first[-1] == weight.count_nonzero()
+    assert len(convolution.weights) == convolution.first[-1] == weight.count_nonzero()
+
+
+@torch.no_grad()
+def test_maps_stay_as_they_are_when_the_trunk_is_called_again():
+    sparse, images = sparsify(make_backbone()), torch.randn(3, 3, 64, 96)
+    first = sparse(images[:1])
+    copies = {stage: maps.clone() for stage, maps in first.items()}
+    sparse(images[1:])
+    assert all(torch.equal(first[stage], copies[stage]) for stage in copies)
+    assert all(torch.equal(sparse(images)[stage][:1], copies[stage]) for stage in copies)
+
+
+@torch.no_grad()
+def test_threads_may_share_a_trunk():
+    sparse, images = sparsify(make_backbone()), torch.randn(12, 1, 3, 64, 96)
+    alone = [sparse(image)["res5"].clone() for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(sparse, images))
+    assert all(torch.equal(a, b["res5"]) for a, b in zip(alone, together, strict=True))
+
+
+def test_buffers_are_used_again_once_nothing_refers_to_them_and_dropped_after_a_pass_without_use():
+    memory, layout = Memory(), Layout(2, 8, 16, 1)
+    first = memory.take(layout)
+    first.buffer.fill_(torch.nan)
+    place, kept = first.buffer.data_ptr(), first.view()[1:, 2:]
+    del first
+    other = memory.take(layout)
+    assert other.buffer.data_ptr() != place  # a view is still there
+    del kept
+    second = memory.take(Layout(2, 8, 15, 1))  # a little smaller
+    assert second.buffer.data_ptr() == place
+    assert second.view(border=True)[:, 0].eq(0).all()
+    del second, other
+    memory.drop_unused()
+    assert len(memory._free) == 2
+    memory.take(layout)
+    memory.drop_unused()
+    assert len(memory._free) == 1
 
 
 def test_a_dense_trunk_is_left_as_it_is():

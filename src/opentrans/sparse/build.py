@@ -18,7 +18,8 @@ SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread")
 POINTER, INT32, INT64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 ARGUMENTS = (
-    *(POINTER,) * 6, INT64, INT32, INT32, INT64, *(POINTER,) * 3, INT32, INT32,
+    POINTER, POINTER, INT32, INT32, *(POINTER,) * 5, INT64, INT32, INT32, INT64, INT64, *(POINTER,) * 3,
+    INT32, INT32, POINTER,
 )  # fmt: skip
 Kernel = Callable[..., None]
 logger = logging.getLogger(__name__)

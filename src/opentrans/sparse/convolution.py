@@ -1,59 +1,31 @@
 """A convolution with few weights: batch norm folded in, weights as a list, maps with a border of zeros."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from opentrans.sparse.build import Kernel
+from opentrans.sparse.maps import LANES, Layout, Maps, Memory
 
-LANES = 16
 TILE = 8  # segments that the kernel keeps in registers at once (2, 4 or 8)
-SLACK = LANES  # the kernel reads whole segments: values beyond the last row
-WEIGHT = np.dtype([("offset", np.int32), ("value", np.float32)])
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A map of `height` x `width` pixels inside a border of `border` zeros."""
-
-    height: int
-    width: int
-    border: int
-
-    @property
-    def row(self) -> int:
-        """Values from one row to the next."""
-        return self.width + 2 * self.border
-
-    @property
-    def plane(self) -> int:
-        """Values of a channel."""
-        return (self.height + 2 * self.border) * self.row
-
-    def empty(self, channels: int) -> Tensor:
-        """A buffer whose border is zero."""
-        make = torch.zeros if self.border else torch.empty
-        return make(channels * self.plane + SLACK)
-
-    def view(self, buffer: Tensor, border: bool = False) -> Float[Tensor, "c h w"]:
-        """The map in `buffer`, without its border."""
-        maps = buffer[:-SLACK].view(-1, self.height + 2 * self.border, self.row)
-        edge = 0 if border else self.border
-        return maps[:, edge : maps.shape[1] - edge, edge : maps.shape[2] - edge]
+BLOCK = 128  # rows that it packs at once: 64 KiB
+LINE = 16  # values of a cache line
+WEIGHT = np.dtype([("row", np.int32), ("value", np.float32)])
 
 
 @lru_cache(maxsize=256)
-def _segments(layout: Layout, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each segment of up to 16 pixels starts in `layout`, seen from a tap `shift` up and left; its width."""
-    columns = np.arange(0, layout.width, LANES)
-    edge = layout.border - shift
-    rows = (np.arange(layout.height) + edge) * layout.row
-    places = (rows[:, None] + columns + edge).ravel().astype(np.int64)
-    widths = np.tile(np.minimum(LANES, layout.width - columns), layout.height).astype(np.int32)
+def _segments(layout: Layout, shift: int, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Where each segment of up to 16 pixels starts in `layout`, seen from a tap `shift` up and left; its width.
+
+    With `step` 2 a pixel is the first of 2 x 2.
+    """
+    height, width, edge = layout.height // step, layout.width // step, layout.border - shift
+    columns = np.arange(0, width, LANES)
+    rows = (np.arange(height) * step + edge) * layout.row
+    places = (rows[:, None] + columns * step + edge).ravel().astype(np.int64)
+    widths = np.tile(np.minimum(LANES, width - columns), height).astype(np.int32)
     return places, widths
 
 
@@ -64,37 +36,49 @@ class SparseConv:
         self.kernel, self.dilation = kernel, dilation
         self.channels, _, self.taps, _ = weight.shape
         self.shift = (self.taps - 1) // 2 * dilation
-        rows = weight.flatten(1)
-        self.first = np.concatenate([[0], rows.ne(0).sum(1).cumsum(0).numpy()]).astype(np.int64)
-        _, column = rows.nonzero(as_tuple=True)
-        self.column, self.values = column.numpy(), rows[rows != 0].numpy()
+        matrix = weight.flatten(1).numpy()
+        self.used = np.flatnonzero(matrix.any(0))  # rows of which an output channel has a weight
+        matrix = matrix[:, self.used]
+        channel, row = matrix.nonzero()
+        place = row // BLOCK * self.channels + channel
+        order = np.argsort(place, kind="stable")
+        self.weights = np.empty(len(order), WEIGHT)
+        self.weights["row"], self.weights["value"] = (row % BLOCK)[order], matrix[channel, row][order]
+        blocks = max(1, -(-len(self.used) // BLOCK))
+        counts = np.bincount(place, minlength=blocks * self.channels)
+        self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.bias = bias.contiguous().numpy()
-        self._prepared: dict[Layout, np.ndarray] = {}
+        self._rows: dict[Layout, np.ndarray] = {}
 
-    def _weights(self, layout: Layout) -> np.ndarray:
-        if layout not in self._prepared:
-            channel, tap = np.divmod(self.column, self.taps**2)
+    def _get_rows(self, layout: Layout) -> np.ndarray:
+        """Where the value of each input channel and tap lies, seen from a segment's first one."""
+        if layout not in self._rows:
+            channel, tap = np.divmod(self.used, self.taps**2)
             down, right = np.divmod(tap, self.taps)
-            entries = np.empty(len(self.values), WEIGHT)
-            entries["offset"] = channel * layout.plane + (down * layout.row + right) * self.dilation
-            entries["value"] = self.values
-            self._prepared = {layout: entries}
-        return self._prepared[layout]
+            rows = channel * layout.plane + (down * layout.row + right) * self.dilation
+            self._rows = {layout: rows.astype(np.int64)}
+        return self._rows[layout]
 
     def __call__(
-        self, source: Tensor, layout: Layout, border: int, relu: bool, residual: Tensor | None = None
-    ) -> tuple[Tensor, Layout]:
-        """Convolve the buffer `source`; the result has `border` zeros around it (`residual` likewise)."""
-        target = Layout(layout.height, layout.width, border)
-        output, weights = target.empty(self.channels), self._weights(layout)
-        (starts, widths), (places, _) = _segments(layout, self.shift), _segments(target, 0)
+        self, source: Maps, memory: Memory, border: int, relu: bool, residual: Maps | None = None, pool: int = 1
+    ) -> Maps:
+        """Convolve `source`; the result, in `memory`, has `border` zeros around it (`residual` likewise).
+
+        With `pool` 2 the mean of 2 x 2 pixels is convolved (one tap only).
+        """
+        layout = source.layout
+        made = memory.take(Layout(self.channels, layout.height // pool, layout.width // pool, border))
+        threads = torch.get_num_threads()
+        scratch = memory.take_buffer(threads * (BLOCK + self.channels) * TILE * LANES + LINE)
+        (starts, widths), (places, _) = _segments(layout, self.shift, pool), _segments(made.layout, 0)
         self.kernel(
-            source.data_ptr(), weights.ctypes.data, self.first.ctypes.data, self.bias.ctypes.data,
-            None if residual is None else residual.data_ptr(), output.data_ptr(), target.plane, self.channels,
-            relu, len(starts), starts.ctypes.data, places.ctypes.data, widths.ctypes.data, TILE,
-            torch.get_num_threads(),
+            source.buffer.data_ptr(), self._get_rows(layout).ctypes.data, len(self.used), BLOCK,
+            self.weights.ctypes.data, self.first.ctypes.data, self.bias.ctypes.data,
+            None if residual is None else residual.buffer.data_ptr(), made.buffer.data_ptr(), made.layout.plane,
+            self.channels, relu, layout.row if pool > 1 else 0, len(starts), starts.ctypes.data, places.ctypes.data,
+            widths.ctypes.data, TILE, threads, scratch.data_ptr(),
         )  # fmt: skip
-        return output, target
+        return made
 
 
 def fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

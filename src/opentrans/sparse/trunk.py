@@ -8,7 +8,8 @@ from torch.nn import functional as F
 from opentrans.models.backbone import STAGES, ClipBackbone
 from opentrans.models.resnet import Bottleneck
 from opentrans.sparse.build import Kernel, load_kernel
-from opentrans.sparse.convolution import Layout, SparseConv, fold
+from opentrans.sparse.convolution import SparseConv, fold
+from opentrans.sparse.maps import Layout, Maps, Memory
 
 MAX_DENSITY = 0.35  # above, the dense convolution is faster
 
@@ -33,29 +34,36 @@ class SparseTrunk(nn.Module):
     def __init__(self, backbone: ClipBackbone, kernel: Kernel) -> None:
         super().__init__()
         self.channels = backbone.channels
-        self.first = fold(backbone.conv1, backbone.bn1)
-        self.stem = [_sparse(kernel, backbone.conv2, backbone.bn2), _sparse(kernel, backbone.conv3, backbone.bn3)]
+        weight, bias = fold(backbone.conv1, backbone.bn1)
+        self.stem = [
+            SparseConv(kernel, _split_weight(weight), bias, dilation=1),
+            _sparse(kernel, backbone.conv2, backbone.bn2),
+            _sparse(kernel, backbone.conv3, backbone.bn3),
+        ]
         stages = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
         self.stages = [[_Block(kernel, block) for block in stage if isinstance(block, Bottleneck)] for stage in stages]
+        self.memory = Memory()
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Feature maps res2..res5 of normalised images."""
         maps = [self._run(image) for image in images]
+        self.memory.drop_unused()
+        if len(maps) == 1:
+            return {stage: found[None] for stage, found in maps[0].items()}  # no copy
         return {stage: torch.stack([found[stage] for found in maps]) for stage in STAGES}
 
     def _run(self, image: Float[Tensor, "3 h w"]) -> dict[str, Tensor]:
-        first = F.conv2d(image[None].float(), *self.first, stride=2, padding=1)[0].relu_()
-        buffer, layout = _enter(first, 1)
-        buffer, layout = self.stem[0](buffer, layout, 1, True)
-        buffer, layout = self.stem[1](buffer, layout, 0, True)
-        buffer, layout = _pool(buffer, layout, 2)
-        maps = {}
+        maps = _split(image, self.memory)
+        for convolution, border in zip(self.stem, (1, 1, 0), strict=True):
+            maps = convolution(maps, self.memory, border, True)
+        found, pool = {}, 2
         for name, blocks in zip(STAGES, self.stages, strict=True):
             for block in blocks:
-                buffer, layout = block(buffer, layout)
-            maps[name] = layout.view(buffer)
-        return maps
+                maps = block(maps, self.memory, pool)
+                pool = 1
+            found[name] = maps.view()
+        return found
 
 
 class _Block:
@@ -75,28 +83,35 @@ class _Block:
             assert isinstance(norm, nn.BatchNorm2d)
             self.shortcut = _sparse(kernel, convolution, norm)
 
-    def __call__(self, source: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
-        inner, bordered = self.layers[0](source, layout, self.layers[1].shift, True)
-        inner, plain = self.layers[1](inner, bordered, 0, True)
-        inner, plain = _pool(inner, plain, self.stride)
-        if self.shortcut is not None:
-            source, layout = _pool(source, layout, self.stride)
-            source, layout = self.shortcut(source, layout, 0, False)
-        return self.layers[2](inner, plain, 0, True, residual=source)
+    def __call__(self, source: Maps, memory: Memory, pool: int) -> Maps:
+        inner = self.layers[0](source, memory, self.layers[1].shift, True, pool=pool)
+        inner = self.layers[1](inner, memory, 0, True)
+        residual = source if self.shortcut is None else self.shortcut(source, memory, 0, False, pool=pool * self.stride)
+        return self.layers[2](inner, memory, 0, True, residual=residual, pool=self.stride)
 
 
 def _sparse(kernel: Kernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> SparseConv:
     return SparseConv(kernel, *fold(convolution, norm), dilation=int(convolution.dilation[0]))
 
 
-def _enter(maps: Float[Tensor, "c h w"], border: int) -> tuple[Tensor, Layout]:
-    layout = Layout(maps.shape[1], maps.shape[2], border)
-    buffer = layout.empty(len(maps))
-    layout.view(buffer).copy_(maps)
-    return buffer, layout
+def _split(image: Float[Tensor, "3 h w"], memory: Memory) -> Maps:
+    """The image's four phases (even and odd rows and columns) as channels."""
+    channels, height, width = image.shape
+    maps = memory.take(Layout(4 * channels, -(-height // 2), -(-width // 2), 1))
+    phases = maps.view().unflatten(0, (channels, 2, 2))
+    for down in (0, 1):
+        for right in (0, 1):
+            phase = image[:, down::2, right::2]
+            phases[:, down, right, : phase.shape[1], : phase.shape[2]] = phase
+    if height % 2:
+        phases[:, 1, :, -1] = 0
+    if width % 2:
+        phases[:, :, 1, :, -1] = 0
+    return maps
 
 
-def _pool(source: Tensor, layout: Layout, stride: int) -> tuple[Tensor, Layout]:
-    if stride == 1:
-        return source, layout
-    return _enter(F.avg_pool2d(layout.view(source), stride), 0)
+def _split_weight(weight: Float[Tensor, "o i 3 3"]) -> Float[Tensor, "o j 3 3"]:
+    """Of a convolution of stride 2, padding 1: the weight of stride 1 over `_split`'s phases."""
+    wide = F.pad(weight, (1, 2, 1, 2))  # taps -2..3, from the pixel under the kernel's centre
+    taps = wide.reshape(*wide.shape[:2], 3, 2, 3, 2)  # (o, i, down, its phase, right, its phase)
+    return taps.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
