@@ -20,6 +20,7 @@ Size = tuple[Count, Count]
 Estimator = Literal["weightwatcher", "released"]
 FittedWeights = Literal["before_mask", "masked"]
 Precision = Literal["float32", "bfloat16", "float16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
 
 
 class Section(BaseModel):
@@ -119,8 +120,8 @@ class SubnetworkRecipe(Section):
     `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
     is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
-    `micro_batch_size` and `precision` as in `TransferConfig`. `crop_size` is their side in pixels, `output_stride`
-    that of the student's last feature map.
+    `micro_batch_size`, `precision` and `memory_format` as in `TransferConfig`. `crop_size` is their side in pixels,
+    `output_stride` that of the student's last feature map.
     """
 
     method: Literal["dense", "imp", "random", "distill", "joint"]
@@ -135,6 +136,7 @@ class SubnetworkRecipe(Section):
     scale_range: tuple[float, float] = (0.8, 1.2)
     output_stride: Literal[8, 16, 32] = 32
     precision: Precision = "float32"
+    memory_format: MemoryFormat = "contiguous"
     checkpoint_every: Count = 1000
     optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
     rewind: Literal["none", "initial"] = "none"
@@ -160,7 +162,8 @@ class TransferConfig(Section):
     """Transfer fine-tuning of one target.
 
     `batch_size` is global. It is cut into groups of `micro_batch_size` images (null: one group a process), which the
-    processes share out; batch norm's statistics are a group's. `precision` is that of the forward pass (autocast).
+    processes share out; batch norm's statistics are a group's. `precision` is that of the forward pass (autocast),
+    `memory_format` that of the convolutions' weights, which their maps take over.
     """
 
     iterations: Count
@@ -170,6 +173,7 @@ class TransferConfig(Section):
     crop_size: Count
     scale_range: tuple[float, float] = (0.8, 1.2)
     precision: Precision = "float32"
+    memory_format: MemoryFormat = "contiguous"
     optimizer: OptimizerConfig
     checkpoint_every: Count = 1000
     log_every: Count = 10

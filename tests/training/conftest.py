@@ -130,7 +130,8 @@ teacher: {architecture: RN50, pretrained: random, templates: ["{}"]}
 subnetworks:
   dense: {method: dense}
   ours:
-    {method: imp, prune_share: 0.5, density: 0.4, iterations: 2, batch_size: 4, micro_batch_size: 2, crop_size: 48}
+    {method: imp, prune_share: 0.5, density: 0.4, iterations: 2, batch_size: 4, micro_batch_size: 2, crop_size: 48,
+     memory_format: channels_last}
 freezing:
   none: {method: none}
 targets:
@@ -155,7 +156,13 @@ targets:
       crop_size: 64
       log_every: 1
       optimizer: {name: sgd, lr: 0.01, clip_norm: 1.0}
-  deeplabv3: {kind: deeplabv3, prompts: plain, width: 32, low_level_width: 8, output_stride: 16, transfer: *transfer}
+  deeplabv3:
+    kind: deeplabv3
+    prompts: plain
+    width: 32
+    low_level_width: 8
+    output_stride: 16
+    transfer: {<<: *transfer, memory_format: channels_last}
   fcclip:
     <<: *small
     kind: fcclip

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -31,7 +33,10 @@ def test_training_lowers_the_loss(make_run, tmp_path):
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run, tmp_path):
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run, tmp_path, memory_format, optimizer):
+    make_run = partial(make_run, memory_format=memory_format, optimizer=OptimizerConfig(name=optimizer, lr=0.01))
     whole = finish(make_run(), tmp_path, "whole")
     first = make_run()
     unfinished = Unfinished(tmp_path / "unfinished")
@@ -41,6 +46,18 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run
     torch.rand(7)  # the random state comes from the checkpoint, not from here
     second.resume(unfinished.find())
     assert sha256(finish(second, tmp_path, "resumed")) == sha256(whole)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_memory_format_changes_the_order_of_the_weights_in_memory_and_nothing_else(make_run, tmp_path, optimizer):
+    make_run = partial(make_run, optimizer=OptimizerConfig(name=optimizer, lr=0.01))
+    usual, last = make_run(), make_run(memory_format="channels_last")
+    for run in (usual, last):
+        train(run, 6, Unfinished(tmp_path / "unfinished"))
+    weights = [dict(run.target.named_parameters()) for run in (usual, last)]
+    assert any(weight.dim() == 4 and not weight.is_contiguous() for weight in weights[1].values())
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, rtol=1e-3, atol=1e-5, msg=lambda text, n=name: n + text)
 
 
 def test_weights_outside_the_mask_are_zero_after_every_step(make_run, tmp_path):

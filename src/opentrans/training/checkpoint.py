@@ -132,4 +132,5 @@ def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
 
 
 def _place(key: str, value: Tensor, parameter: Tensor) -> Tensor:
-    return value.clone() if key == "step" else value.to(parameter.device, parameter.dtype).clone()
+    """A moment lies in memory as its parameter does: fused optimisers walk through both alike."""
+    return value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)

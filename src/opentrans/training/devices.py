@@ -84,7 +84,8 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     )
     distributed.all_reduce(flat)
     for parameter, gradient in zip(shared, flat.split([item.numel() for item in shared]), strict=True):
-        parameter.grad = gradient.view_as(parameter).to(parameter.dtype)
+        # In the parameter's memory format: fused optimisers walk through both alike.
+        parameter.grad = torch.empty_like(parameter).copy_(gradient.view(parameter.shape))
 
 
 class RunningStatistics:

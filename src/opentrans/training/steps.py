@@ -24,6 +24,7 @@ from opentrans.training.refusal import NotFinite
 from opentrans.training.schedule import set_lr
 
 Loss = Callable[[Batch], dict[str, Tensor]]
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,7 +39,8 @@ class Stepper:
         data: TrainingData,
         device: torch.device,
     ) -> None:
-        self.module, self.parameters, self.settings = module, parameters, settings
+        self.module = module.to(memory_format=FORMATS[settings.memory_format])
+        self.parameters, self.settings = parameters, settings
         self.data, self.device = data, device
         self.rank, self.processes = start_processes(device)
         self.groups = split_batch(settings.batch_size, settings.micro_batch_size, self.processes)
