@@ -58,6 +58,7 @@ check-readme: .venv/installed
 .PHONY: readme
 readme: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile config/seeds.yaml -- all paper
+	$(BIN)/snakemake --cores $(CORES) --configfile config/findings.yaml
 	$(BIN)/python -m opentrans update-readme --results results/mini
 
 # Needs graphviz.

@@ -65,6 +65,23 @@ def test_blocks_are_rendered_from_the_results(project):
     assert (project / "images/table1_mean.svg").read_text() == "<svg/>"
 
 
+def test_a_block_may_show_a_table_of_another_profile(project):
+    folder = project / "longer/tables"
+    folder.mkdir(parents=True)
+    (folder / "table8.csv").write_text("Method,coco (%)\nLonger,41.5\n")
+    with (project / "README.md").open("a") as stream:
+        stream.write("<!-- begin longer_table8 -->\n<!-- end longer_table8 -->\n<!-- begin longer_table9 -->\n")
+        stream.write("<!-- end longer_table9 -->\n")
+    with pytest.raises(UserError, match=r"longer/tables/table9\.csv: no such file"):
+        renew(project)
+    (folder / "table9.csv").write_text("Method\n")
+    renew(project)
+    assert "| Longer   | 41.5       |" in (project / "README.md").read_text()
+    assert check(project) == []
+    (folder / "table8.csv").write_text("Method,coco (%)\nLonger,41.6\n")
+    assert len(check(project)) == 1
+
+
 def test_nothing_has_drifted_after_a_renewal(project):
     renew(project)
     assert check(project) == check(project, results=False) == []

@@ -61,12 +61,18 @@ def find_shown(pages: Iterable[Path]) -> tuple[list[str], list[str]]:
 
 
 def find_table(results: Path, name: str) -> Path:
-    """The CSV behind a block: ``tables/{name}.csv`` or ``{name}.csv``."""
+    """The CSV behind a block: ``tables/{name}.csv``, ``{name}.csv``, or for PROFILE_NAME another profile's table."""
+    profile, _, other = name.partition("_")
     candidates = [results / "tables" / f"{name}.csv", results / f"{name}.csv"]
+    candidates += [results.parent / profile / "tables" / f"{other}.csv"] * bool(other)
     for path in candidates:
         if path.exists():
             return path
-    raise UserError(candidates[0], f"no such file, but a page shows {name}", "run the workflow, or remove the block")
+    raise UserError(
+        candidates[-1 if other else 0],
+        f"no such file, but a page shows {name}",
+        "run the workflow, or remove the block",
+    )
 
 
 def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path) -> None:
