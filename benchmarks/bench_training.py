@@ -19,17 +19,22 @@ SHARES = (0.25, 0.5, 0.75)
 
 
 def make_trunk(share: float) -> ClipBackbone:
-    """RN50's trunk in training mode; `share` of the convolutions is frozen, evenly over the depth."""
+    """RN50's trunk in training mode and the paper profile's memory format; `share` of the convolutions is frozen."""
     torch.manual_seed(0)
-    backbone = ClipBackbone(RN50).train()
+    backbone = ClipBackbone(RN50).train().to(memory_format=torch.channels_last)
     for index, weight in enumerate(get_convolutions(backbone).values()):
         set_frozen(weight, int((index + 1) * share) > int(index * share))
     return backbone
 
 
-def steps(side: int, batch: int) -> tuple[dict[float, ClipBackbone], Tensor]:
-    """A trunk for each share, and a batch."""
-    return {share: make_trunk(share) for share in (0, *SHARES)}, torch.randn(batch, 3, side, side)
+Trunks = dict[float | str, ClipBackbone]
+
+
+def steps(side: int, batch: int) -> tuple[Trunks, Tensor]:
+    """A trunk for each share, one whose weights are contiguous, and a batch."""
+    trunks: Trunks = {share: make_trunk(share) for share in (0, *SHARES)}
+    trunks["contiguous"] = make_trunk(0).to(memory_format=torch.contiguous_format)
+    return trunks, torch.randn(batch, 3, side, side)
 
 
 def _step(backbone: ClipBackbone, images: Tensor) -> None:
@@ -37,24 +42,29 @@ def _step(backbone: ClipBackbone, images: Tensor) -> None:
     backbone(images)["res5"].square().mean().backward()
 
 
-def frozen_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+def frozen_step(trunks: Trunks, images: Tensor) -> None:
     """freeze plan: half of the convolutions frozen (forward and backward)"""
     _step(trunks[0.5], images)
 
 
-def quarter_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+def quarter_step(trunks: Trunks, images: Tensor) -> None:
     """a quarter frozen"""
     _step(trunks[0.25], images)
 
 
-def three_quarters_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+def three_quarters_step(trunks: Trunks, images: Tensor) -> None:
     """three quarters frozen"""
     _step(trunks[0.75], images)
 
 
-def full_step(trunks: dict[float, ClipBackbone], images: Tensor) -> None:
+def full_step(trunks: Trunks, images: Tensor) -> None:
     """full fine-tuning (forward and backward)"""
     _step(trunks[0], images)
+
+
+def contiguous_step(trunks: Trunks, images: Tensor) -> None:
+    """full fine-tuning, weights not channels-last"""
+    _step(trunks["contiguous"], images)
 
 
 def count_ratio(share: float, side: int = SIDE) -> float:
@@ -73,8 +83,8 @@ def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None], t
     """Measured against counted."""
     found = versus(
         f"training step, {threads} threads", f"Training step of the RN50 trunk, {SIDE} x {SIDE}, batch {BATCH}",
-        steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, also=[quarter_step, three_quarters_step],
-        threads=threads, inference=False,
+        steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, threads=threads, inference=False,
+        also=[quarter_step, three_quarters_step, contiguous_step],
     )["sides"]  # fmt: skip
     kind = "cpu_s" if threads == 1 else "min_s"
     rows, goals = [], []

@@ -11,7 +11,7 @@ from opentrans.sparse.build import Kernel, load_kernel
 from opentrans.sparse.convolution import SparseConv, fold
 from opentrans.sparse.maps import Layout, Maps, Memory
 
-MAX_DENSITY = 0.35  # above, the dense convolution is faster
+MAX_DENSITY = 0.5  # above, the dense convolution is faster
 
 
 def sparsify(backbone: ClipBackbone, max_density: float = MAX_DENSITY) -> nn.Module:
