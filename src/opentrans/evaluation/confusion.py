@@ -1,19 +1,21 @@
 """One confusion matrix per run and benchmark: everything else is computed from it."""
 
 import numpy as np
+import torch
 from jaxtyping import Int
 
-SHORT = 4  # pixels: where runs of equal pairs are shorter on average, finding them costs more than it saves
+SHORT = 4  # pixels: where runs of equal pairs are shorter on average, merging them costs more than it saves
+SAMPLE = 8  # rows that tell
 
 
 def add_confusion(confusion: Int[np.ndarray, "k k"], prediction: np.ndarray, label: np.ndarray, ignore: int) -> None:
     """Add the pixels of one image to `confusion`; row = class in the ground truth, column = predicted class.
 
-    Label maps are made of regions: neighbours that are equal in both are found by two comparisons and counted
-    together. Only the cells of the classes that occur are touched, so the time hardly depends on the vocabulary.
+    Label maps are made of regions: neighbours that are equal in both are merged and counted together. Only the cells
+    of pairs that occur are touched, so that the time hardly depends on the vocabulary.
 
     Args:
-        confusion: (K, K) int64, changed in place; K is the size of the vocabulary.
+        confusion: (K, K) int64, contiguous, changed in place; K is the size of the vocabulary.
         prediction: (height, width) class indices below K.
         label: (height, width) class indices or `ignore`; ignored pixels are dropped.
         ignore: the label value that is not counted.
@@ -23,42 +25,31 @@ def add_confusion(confusion: Int[np.ndarray, "k k"], prediction: np.ndarray, lab
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {prediction.shape}, label {label.shape}")
-    found, truth, lengths = _merge_runs(prediction.reshape(-1), label.reshape(-1))
+    truth, found, lengths = label.reshape(-1), prediction.reshape(-1), np.ones(1, np.int64)
+    if _has_regions(prediction):
+        truth, found, lengths = _merge_runs(truth, found)
     counted = truth != ignore
     if not counted.all():
-        found, truth = found[counted], truth[counted]
-        lengths = None if lengths is None else lengths[counted]
+        truth, found = truth[counted], found[counted]
+        lengths = lengths[counted] if len(lengths) > 1 else lengths
     for name, values in (("label", truth), ("prediction", found)):
         if values.size and (values.min() < 0 or values.max() >= len(confusion)):
             raise ValueError(f"{name} holds a value outside 0..{len(confusion) - 1}")
-    if lengths is None:
-        confusion += _count_pairs(truth, found, confusion.shape)
-    else:
-        (rows, truth), (columns, found) = (_renumber(values, len(confusion)) for values in (truth, found))
-        confusion[np.ix_(rows, columns)] += _count_pairs(truth, found, (len(rows), len(columns)), lengths)
+    cells = np.multiply(truth, len(confusion), dtype=np.int64)
+    cells += found
+    np.add.at(confusion.reshape(-1, copy=False), cells, lengths)
 
 
-def _count_pairs(
-    rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...], lengths: np.ndarray | None = None
-) -> Int[np.ndarray, "rows columns"]:
-    """How many pixels each pair has; lengths are summed as doubles, exact below 2^53 pixels."""
-    pairs = np.multiply(rows, shape[1], dtype=np.int64)
-    pairs += columns
-    return np.bincount(pairs, lengths, shape[0] * shape[1]).astype(np.int64, copy=False).reshape(shape)
+def _has_regions(maps: np.ndarray) -> bool:
+    """Whether neighbours in a row are mostly equal, judged by a few rows."""
+    rows = maps[:: max(1, len(maps) // SAMPLE)]
+    return bool(SHORT * np.count_nonzero(rows[:, 1:] != rows[:, :-1]) <= rows.size)
 
 
-def _merge_runs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """One value for each run of equal pairs, and its length; all values and None where that is hardly fewer."""
-    changes = first[1:] != first[:-1]
-    changes |= second[1:] != second[:-1]
-    if SHORT * (np.count_nonzero(changes) + 1) > len(first):
-        return first, second, None
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-    return first[starts], second[starts], np.diff(starts, append=len(first))
-
-
-def _renumber(values: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """The classes that occur in `values`, ascending, and for each value its place among them."""
-    occurs = np.zeros(classes, bool)
-    occurs[values] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[values]
+def _merge_runs(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each run of equal pairs: label, prediction and length."""
+    high, low = (torch.from_numpy(np.require(values, requirements="W")) for values in (truth, found))
+    pairs = high.to(torch.int64, copy=True).mul_(2**32).add_(low)
+    runs, lengths = (part.numpy() for part in torch.unique_consecutive(pairs, return_counts=True))
+    found = runs.astype(np.int32)  # the low half, with its sign
+    return (runs - found) >> 32, found, lengths
