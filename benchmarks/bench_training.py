@@ -83,7 +83,7 @@ def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None], t
     """Measured against counted."""
     found = versus(
         f"training step, {threads} threads", f"Training step of the RN50 trunk, {SIDE} x {SIDE}, batch {BATCH}",
-        steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, threads=threads, inference=False,
+        steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, threads=threads, inference=False, least=8,
         also=[quarter_step, three_quarters_step, contiguous_step],
     )["sides"]  # fmt: skip
     kind = "cpu_s" if threads == 1 else "min_s"

@@ -66,6 +66,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
     fastest rounds. With `memory`, each side runs once more in a process of its own for its peak above the inputs.
     `same(ours, theirs)` returns measures of agreement, which it has asserted. `goal` names what is to be reached:
     ``{"speed": 2.0, "memory": 5.0}``, ratios to the strongest of `peers`; `also` are measured beside them.
+    At least `least` rounds are made, whatever they take: small differences need more.
     `curve` is ``(name, x)`` for a point of a plot; the work grows with the power `work` of x.
     With more `processes` than one (or `threads`) the clock decides, else the processor time: what an idle machine's
     clock would show.
@@ -91,6 +92,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
         inference: bool = True,
         facts: Mapping[str, Any] | None = None,
         also: Sequence[Side] = (),
+        least: int = 2,
     ) -> dict[str, Any]:
         sides = [ours, *peers, *also]
         torch.set_num_threads(threads)
@@ -102,7 +104,7 @@ def versus(benchmark: Any, recorder: Recorder, request: pytest.FixtureRequest) -
             start = time.perf_counter()
             results = [side(*inputs) for side in sides]
             turns = int(request.config.getoption("--seconds") / (time.perf_counter() - start))
-            rounds = min(request.config.getoption("--rounds"), max(2, turns))
+            rounds = max(least, min(request.config.getoption("--rounds"), turns))
             if same is not None:
                 agreement = {f"{k} ({p.__name__})": v for p, r in zip([*peers, *also], results[1:], strict=True)
                              for k, v in same(results[0], r).items()}  # fmt: skip
