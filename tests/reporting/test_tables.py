@@ -1,4 +1,5 @@
 import statistics
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -47,6 +48,22 @@ def test_three_seeds_are_shown_as_mean_and_standard_deviation(make_sources, expe
     assert row["coco (%)"] == "36.0 ± 1.0"
     assert row["mean (%)"] == "39.0 ± 1.0"
     assert row["Params (M)"] == "2 ± 0"
+
+
+def test_equal_values_have_no_spread_of_rounding(make_sources, experiments):
+    sources = make_sources([0, 1, 2])
+    parameters = {"params": sources.measures["params"].assign(value=764_100.3)}
+    table = build_table(1, experiments, Sources(sources.results, parameters, sources.paper, [0, 1, 2]))
+    assert get_row(table, "Ours (Han et al.)")["Params (k)"] == "764.1 ± 0"
+
+
+def test_a_table_of_which_the_paper_has_nothing_has_no_column_for_it(make_sources, experiments):
+    sources = make_sources([0])
+    renamed = [replace(row, row=f"Other {row.row}") for row in experiments if row.table == 8]
+    table = build_table(8, renamed, sources)
+    assert list(table["Method"]) == [row.row for row in renamed]
+    assert not [name for name in table.columns if "paper" in name]
+    assert {"coco (%)", "mean (%)", "Training iterations"} <= set(table.columns)
 
 
 def test_seeds_that_are_not_configured_are_left_out(make_sources, experiments):

@@ -68,7 +68,7 @@ def read_paper(path: Path) -> pd.DataFrame:
 
 
 def build_table(number: int, experiments: Sequence[Experiment], sources: Sources) -> pd.DataFrame:
-    """Table `number`: a row for each experiment, for each metric a column and the paper's column beside it.
+    """Table `number`: a row for each experiment, for each metric a column and the paper's (if any) beside it.
 
     Cells are text: one seed as a number, several as mean ± sample standard deviation, unmeasured ones empty.
     The paper's literature rows come first, marked as quoted.
@@ -91,7 +91,8 @@ def build_table(number: int, experiments: Sequence[Experiment], sources: Sources
         papers = [_paper(row, [metric], sources) for row in rows]
         name, style = (f" ({UNITS[metric][0]})", ".1f") if metric in UNITS else ("", ".6g")
         table[f"{TITLES[metric]} paper{name}"] = [_show_paper(value, style) for value in papers]
-    return table
+    quoted = [name for name in table.columns[1:] if " paper" in name]
+    return table if (table[quoted] != "").any(axis=None) else table.drop(columns=quoted)
 
 
 def _quoted_rows(number: int, ours: Sequence[Experiment], paper: pd.DataFrame) -> list[Experiment]:
@@ -142,6 +143,8 @@ def _choose_unit(metric: str, values: Sequence[float]) -> tuple[str, float]:
 def _summary(values: Sequence[float]) -> list[float]:
     """Nothing, the value, or mean and sample standard deviation."""
     series = pd.Series(values, dtype=float)
+    if series.nunique() == 1 and len(series) > 1:
+        return [float(series[0]), 0.0]  # without the rounding of a mean of equal values
     return [*series] if len(series) < 2 else [float(series.mean()), float(series.std())]
 
 
@@ -160,7 +163,7 @@ def write_caption(number: int, profile: str, seeds: Sequence[int], denominator: 
     measured = f"mIoU in % (classes: {denominator}), FLOPs are multiply-accumulates; {spread}; empty: not measured."
     if profile == "paper":
         return f"{subject} {measured}"
-    warning = "Small models on small data: these figures are not comparable with the paper's, quoted beside them."
+    warning = "Small models on small data: these figures are not comparable with the paper's."
     return f"{subject} {measured} {warning}"
 
 
