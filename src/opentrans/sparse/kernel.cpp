@@ -39,12 +39,21 @@ struct Layer {
 
 Lanes load(const float* from) { return *reinterpret_cast<const Loose*>(from); }
 
-typedef int32_t Places __attribute__((vector_size(4 * LANES)));
-constexpr Places EVEN{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+// Every second value of the two, from the first (`odd` 0) or the second.
+template <int odd>
+Lanes pick(Lanes left, Lanes right) {
+#ifdef __clang__
+    return __builtin_shufflevector(left, right, odd, odd + 2, odd + 4, odd + 6, odd + 8, odd + 10, odd + 12, odd + 14,
+                                   odd + 16, odd + 18, odd + 20, odd + 22, odd + 24, odd + 26, odd + 28, odd + 30);
+#else
+    typedef int32_t Places __attribute__((vector_size(4 * LANES)));
+    return __builtin_shuffle(left, right, Places{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30} + odd);
+#endif
+}
 
 Lanes load_pooled(const float* from, int64_t below) {
     const Lanes left = load(from) + load(from + below), right = load(from + LANES) + load(from + below + LANES);
-    return (__builtin_shuffle(left, right, EVEN) + __builtin_shuffle(left, right, EVEN + 1)) * 0.25f;
+    return (pick<0>(left, right) + pick<1>(left, right)) * 0.25f;
 }
 
 void write(const Layer& layer, Lanes value, int64_t place, int32_t width) {
