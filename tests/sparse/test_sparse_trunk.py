@@ -102,6 +102,16 @@ def test_a_pooled_convolution_equals_torchs_with_a_residual_and_odd_sizes(size, 
     torch.testing.assert_close(found.view(), (expected + residual).relu(), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("taps", [1, 3])
+def test_a_convolution_of_which_nothing_is_left_gives_its_biases(taps):
+    bias, residual = torch.randn(5), torch.randn(5, 6, 40)
+    convolution = SparseConv(build.load_kernel(), torch.zeros(5, 7, taps, taps), bias, 1)
+    memory = Memory()
+    memory.take(Layout(5, 6, 40, 0)).buffer.fill_(torch.nan)  # what the result is written into
+    found = convolution(enter(torch.randn(7, 6, 40), taps // 2), memory, 0, relu=False, residual=enter(residual, 0))
+    torch.testing.assert_close(found.view(), residual + bias[:, None, None])
+
+
 def test_a_convolution_works_on_the_weights_that_remain_and_no_others():
     weight = torch.randn(64, 32, 3, 3) * (torch.rand(64, 32, 3, 3) < 0.1)
     convolution = SparseConv(build.load_kernel(), weight, torch.zeros(64), 1)

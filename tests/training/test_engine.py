@@ -36,7 +36,8 @@ def test_training_lowers_the_loss(make_run, tmp_path):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run, tmp_path, memory_format, optimizer):
-    make_run = partial(make_run, memory_format=memory_format, optimizer=OptimizerConfig(name=optimizer, lr=0.01))
+    settings = OptimizerConfig(name=optimizer, lr=0.05, weight_decay=0.01, milestones=[4], clip_norm=5.0)
+    make_run = partial(make_run, memory_format=memory_format, optimizer=settings)
     whole = finish(make_run(), tmp_path, "whole")
     first = make_run()
     unfinished = Unfinished(tmp_path / "unfinished")

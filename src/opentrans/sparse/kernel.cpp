@@ -73,7 +73,8 @@ template <int N>
 void run_tile(const Layer& layer, const int64_t* in, const int64_t* out, const int32_t* widths, Lanes* packed,
               Lanes* partial) {
     const int64_t* first = layer.first;
-    for (int32_t begin = 0; begin < layer.row_count; begin += layer.block, first += layer.channels) {
+    int32_t begin = 0;
+    do {  // once where no weight remains: the biases are written
         const int32_t count = std::min(layer.block, layer.row_count - begin);
         const bool last = begin + count == layer.row_count;
         for (int32_t r = 0; r < count; ++r) {
@@ -97,7 +98,8 @@ void run_tile(const Layer& layer, const int64_t* in, const int64_t* out, const i
                 else partial[c * N + j] = sum[j];
             }
         }
-    }
+        begin += layer.block, first += layer.channels;
+    } while (begin < layer.row_count);
 }
 
 template <int N>
@@ -121,7 +123,8 @@ extern "C" void opentrans_sparse_conv(const float* input, const int64_t* rows, i
                                       const void* weights, const int64_t* first, const float* bias,
                                       const float* residual, float* output, int64_t plane, int32_t channels,
                                       int32_t relu, int64_t below, int64_t segments, const int64_t* in,
-                                      const int64_t* out, const int32_t* widths, int32_t tile, int32_t threads, float* scratch) {
+                                      const int64_t* out, const int32_t* widths, int32_t tile, int32_t threads,
+                                      float* scratch) {
     const Layer layer{input, rows,     row_count, block, static_cast<const Weight*>(weights), first,
                       bias,  residual, output,    plane, channels,                            relu, below};
     std::atomic<int64_t> next{0};
