@@ -21,14 +21,12 @@ IMPORTS = ("opentrans.cli", "torch", "opentrans.models.deeplabv3", "opentrans.mo
 REPEATS = 3
 
 
-def run_workflow(folder: Path, *arguments: str) -> float:
-    """Seconds that Snakemake takes in a clone in `folder`."""
-    if not (folder / ".git").exists():
-        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+def run_workflow(folder: Path) -> float:
+    """Seconds that Snakemake takes in the clone `folder`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"PATH": path}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "snakemake", "--cores", "all", *arguments], cwd=folder, env=environment,
+    subprocess.run([sys.executable, "-m", "snakemake", "--cores", "all"], cwd=folder, env=environment,
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     return time.perf_counter() - start
 
@@ -45,6 +43,7 @@ def bench_main_job(record: Callable[..., None]) -> None:
     assert threads.run == threads.subnetwork == threads.prepare == 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "clone"
+        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
         seconds, again = run_workflow(folder), run_workflow(folder)
         costs = read_costs_of_jobs(folder / "results/mini/benchmarks")
     share = sum_core_seconds(costs, threads.teacher) / (cores * seconds)
