@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_map
 from benchmarks import bench_inference as inference
 from benchmarks import bench_training as training
 from benchmarks.bench_sparse import RN50
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.text import TextEmbeddings
-from opentrans.models.backbone import ClipBackbone
 
 Row = dict[str, Any]
 AMP = (None, torch.float16, torch.bfloat16)

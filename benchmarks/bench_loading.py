@@ -21,15 +21,15 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.bench_preparation import copy_samples, has_samples, make_download
 from benchmarks.gpu_training import make_training
 from opentrans.clip.pretraining import make_teacher
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import get_architecture
 from opentrans.config import Config, TransferConfig, load_config
 from opentrans.costs.paper import random_text
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
-from opentrans.files import write_json
 from opentrans.models.registry import build_target
 from opentrans.pruning.subnetwork import dense_masks
+from opentrans.system.files import write_json
 from opentrans.training.data import CropSettings, TrainingData
 
 ROOT = Path(__file__).parent.parent

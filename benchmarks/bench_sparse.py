@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.costs.profile import count_convolutions
-from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.clip.backbone import ClipBackbone, get_prunable
+from opentrans.costs.layer_costs import count_convolutions
 from opentrans.sparse.convolution import fold
 from opentrans.sparse.trunk import SparseTrunk, sparsify
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.bench_sparse import RN50
+from opentrans.clip.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions
 from opentrans.costs.counting import training_cost
-from opentrans.costs.profile import count_convolutions
-from opentrans.freezing.freeze import set_frozen
-from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions
+from opentrans.costs.layer_costs import count_convolutions
+from opentrans.freezing.apply import set_frozen
 
 SIDE, BATCH = 512, 1
 SHARES = (0.25, 0.5, 0.75)

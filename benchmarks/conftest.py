@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.machine import describe_machine, get_load
-from opentrans.files import read_json, write_json
+from opentrans.system.files import read_json, write_json
 
 RESULTS = Path(__file__).parent / "results"
 Side = Callable[..., Any]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from opentrans.config import Config
-from opentrans.experiments import Run, read_experiments, runs_of
-from opentrans.files import write_text
 from opentrans.pruning.magnitude import plan_rounds
+from opentrans.runs.table import Run, read_experiments, runs_of
+from opentrans.system.files import write_text
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/cost-of-the-paper.md"

@@ -18,19 +18,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.machine import describe_machine
+from opentrans.clip.backbone import get_convolutions, get_prunable
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import Config, SubnetworkRecipe, TransferConfig, load_config
 from opentrans.costs.paper import random_text
-from opentrans.files import read_json, write_json
-from opentrans.models.backbone import get_convolutions, get_prunable
-from opentrans.models.protocol import IGNORE, Regions, Target
 from opentrans.models.registry import build_target
+from opentrans.models.target import IGNORE, Regions, Target
 from opentrans.pruning.magnitude import count_target, random_masks
-from opentrans.pruning.search import Search
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
-from opentrans.tensors import select_device
+from opentrans.search.search import Search
+from opentrans.system.device import select_device
+from opentrans.system.files import read_json, write_json
 from opentrans.training.data import Example, TrainingData
 from opentrans.training.schedule import build_optimizer
 from opentrans.training.steps import Stepper

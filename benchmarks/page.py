@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from opentrans.files import read_json, write_text
+from opentrans.system.files import read_json, write_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS, PAGE, PICTURES = ROOT / "benchmarks/results", ROOT / "docs/performance.md", ROOT / "docs/images/performance"

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from opentrans import __version__
-from opentrans.cli import SPINS, get_verbs, main, spare_waiting_threads
+from opentrans.cli import SPINS, main, spare_waiting_threads
+from opentrans.runs.code_digest import list_commands
 
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
@@ -17,7 +18,7 @@ EXPECTED = {
 
 
 def test_every_step_of_the_workflow_is_a_verb():
-    assert set(get_verbs()) >= EXPECTED
+    assert set(list_commands()) >= EXPECTED
 
 
 @pytest.mark.parametrize("verb", sorted(EXPECTED))
@@ -45,7 +46,7 @@ def test_the_module_and_the_installed_command_answer():
 
 
 def test_help_does_not_import_torch():
-    code = "import sys, opentrans.cli as cli; cli.build_parser(cli.get_verbs()); print('torch' in sys.modules)"
+    code = "import sys, opentrans.cli as cli; cli.build_parser(cli.list_commands()); print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.files import atomic_path, read_csv, read_json, sha256, write_csv, write_json
+from opentrans.system.files import atomic_path, read_csv, read_json, sha256, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path):

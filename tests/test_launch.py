@@ -2,7 +2,7 @@ from contextlib import suppress
 
 import pytest
 
-from opentrans import launch
+from opentrans.system import launch
 
 
 @pytest.fixture

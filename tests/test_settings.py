@@ -5,8 +5,8 @@ import pytest
 
 from opentrans.cli import main
 from opentrans.config import load_config
-from opentrans.settings import describe_settings
-from opentrans.sources import hash_sources
+from opentrans.runs.code_digest import hash_sources
+from opentrans.runs.fingerprint import describe_settings
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,8 +1,7 @@
 import shutil
 
-import opentrans.sources
-from opentrans.cli import get_verbs
-from opentrans.sources import PACKAGE, get_sources, hash_sources
+import opentrans.runs.code_digest
+from opentrans.runs.code_digest import PACKAGE, get_sources, hash_sources, list_commands
 
 
 def names(verb):
@@ -20,7 +19,7 @@ def test_a_table_does_not_depend_on_the_training_code():
 def test_the_digest_follows_the_content_of_reachable_files_only(tmp_path, monkeypatch):
     package = tmp_path / "opentrans"
     shutil.copytree(PACKAGE, package)
-    monkeypatch.setattr(opentrans.sources, "PACKAGE", package)
+    monkeypatch.setattr(opentrans.runs.code_digest, "PACKAGE", package)
     before = hash_sources("make-tables")
     (package / "training" / "engine.py").write_text("# changed\n")
     assert hash_sources("make-tables") == before
@@ -34,4 +33,4 @@ def test_the_report_depends_on_its_template_and_tables_do_not():
 
 
 def test_every_verb_has_sources():
-    assert all(f"commands/{verb.replace('-', '_')}.py" in names(verb) for verb in get_verbs())
+    assert all(f"commands/{verb.replace('-', '_')}.py" in names(verb) for verb in list_commands())

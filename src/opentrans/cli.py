@@ -8,28 +8,22 @@ a project says ``NEEDS_CONFIG = False``.
 import argparse
 import importlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-import opentrans.commands
+import opentrans
 from opentrans import __version__
 from opentrans.config import load_config
-from opentrans.errors import UserError
-from opentrans.failures import explain
-from opentrans.files import forget_written
-from opentrans.signals import INTERRUPTED_STATUS, Interrupted, catch_signals
+from opentrans.errors import UserError, explain
+from opentrans.runs.code_digest import list_commands
+from opentrans.system.files import forget_written
+from opentrans.system.signals import INTERRUPTED_STATUS, Interrupted, catch_signals
 
 DEFAULT_CONFIG = Path("config/config.yaml")
 SPINS = "10000"
 USER_ERROR_STATUS = 2
-
-
-def get_verbs() -> list[str]:
-    """The names of all verbs, as typed."""
-    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(opentrans.commands.__path__)]
 
 
 def import_verb(verb: str) -> ModuleType:
@@ -67,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; a `UserError` becomes one line on standard error and exit status 2, a signal 75."""
     spare_waiting_threads()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    wanted = [verb for verb in get_verbs() if words[:1] == [verb]]
-    args = build_parser(wanted or get_verbs()).parse_args(words)
+    wanted = [verb for verb in list_commands() if words[:1] == [verb]]
+    args = build_parser(wanted or list_commands()).parse_args(words)
     try:
         with catch_signals():
             run(args)
@@ -93,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         args.config = load_config(files) if needed else None
         verb.run(args)
         if args.config and getattr(verb, "HAS_PROVENANCE", True):
-            from opentrans.provenance import write_provenance
+            from opentrans.runs.provenance import write_provenance
 
             write_provenance(args, files)
     except BrokenPipeError:

@@ -1,4 +1,22 @@
-"""The one error a user ever sees: where it is, what is wrong, what to do."""
+"""The one error a user ever sees: where it is, what is wrong, what to do; failures of the machine are one, too."""
+
+import errno
+
+REMEDIES = {
+    errno.ENOSPC: "free some space; what was saved before is whole",
+    errno.EDQUOT: "free some of your quota; what was saved before is whole",
+    errno.EROFS: "write to another folder",
+    errno.EACCES: "write to another folder, or change its permissions",
+    errno.EPERM: "write to another folder, or change its permissions",
+    errno.EIO: "look at the disk; what was saved before is whole",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "remove the loop of symbolic links",
+    errno.ENOTDIR: "a file is in the way of a folder",
+    errno.EISDIR: "a folder is in the way of a file",
+}
+MEMORY = "give the job more memory, or lower the batch size or the number of workers"
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")  # gloo, gloo, NCCL
 
 
 def shorten(error: BaseException) -> str:
@@ -22,3 +40,17 @@ class UserError(Exception):
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         """Survive the way back from a worker process."""
         return type(self), (self.where, self.problem, self.remedy)
+
+
+def explain(error: Exception) -> UserError | None:
+    """The `UserError` for a failure of the machine; None if `error` is something else (a defect of ours)."""
+    name, text = type(error).__name__, str(error)
+    if isinstance(error, OSError) and error.errno in REMEDIES:
+        return UserError(error.filename or "output", str(error.strerror), REMEDIES[error.errno])
+    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
+        return UserError("memory", f"not enough ({error})" if text else "not enough", MEMORY)
+    if name == "BrokenProcessPool" or ("DataLoader worker (pid" in text and isinstance(error, RuntimeError)):
+        return UserError("worker process", f"died ({error})", MEMORY)
+    if isinstance(error, RuntimeError) and any(words in text for words in LOST_PEER):
+        return UserError("another process of the training", "died", "see its message; the same command goes on")
+    return None

@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import bench_evaluation, bench_gpu, bench_inference, bench_training
-from opentrans.costs.profile import count_convolutions
-from opentrans.data.coco import decode_ids
-from opentrans.models.backbone import ClipBackbone, get_convolutions
+from opentrans.clip.backbone import ClipBackbone, get_convolutions
+from opentrans.costs.layer_costs import count_convolutions
+from opentrans.data.sources.coco import decode_ids
 from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.trunk import SparseTrunk, sparsify
 from opentrans.training.devices import split_batch

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import cost_page, gpu_training
 from opentrans.config import load_config
-from opentrans.files import read_json
+from opentrans.system.files import read_json
 
 ROOT = Path(__file__).parents[2]
 MINI, PAPER = ROOT / "config/config.yaml", ROOT / "config/paper.yaml"

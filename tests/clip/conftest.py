@@ -8,7 +8,7 @@ from PIL import Image
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Architecture, Teacher
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
-from opentrans.files import write_csv, write_json
+from opentrans.system.files import write_csv, write_json
 
 IGNORE = 255
 

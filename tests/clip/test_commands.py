@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings, embed_vocabulary
 from opentrans.commands import embed_regions, embed_vocabularies, import_teacher, train_teacher

@@ -10,8 +10,8 @@ import pytest
 from killing import count_moments, draw_moments, kill_at, run_child, watch_calls
 from opentrans import cli
 from opentrans.clip import pretraining
-from opentrans.files import sha256
-from opentrans.signals import INTERRUPTED_STATUS
+from opentrans.system.files import sha256
+from opentrans.system.signals import INTERRUPTED_STATUS
 from small_settings import SMALL
 
 CONFIG = (

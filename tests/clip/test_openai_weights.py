@@ -6,9 +6,9 @@ import torch
 from open_clip.openai import load_openai_model
 from torch import nn
 
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.importing import import_teacher
 from opentrans.clip.teacher import Teacher
-from opentrans.models.backbone import ClipBackbone
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore::DeprecationWarning")
 NUMBERS = {"input_resolution": 224, "context_length": 77, "vocab_size": 49408}

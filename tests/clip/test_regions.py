@@ -4,10 +4,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from opentrans.clip.regions import RegionEmbeddings, crop_regions, embed_regions, encode_regions, resize_masks
+from opentrans.clip.region_embeddings import RegionEmbeddings, crop_regions, embed_regions, encode_regions, resize_masks
 from opentrans.clip.teacher import CLIP_MEAN
+from opentrans.data.regions import get_boxes, get_regions
 from opentrans.errors import UserError
-from opentrans.regions import get_boxes, get_regions
 
 LABEL = np.array([[0, 0, 2, 2], [0, 9, 2, 2], [2, 2, 9, 9]])
 SEGMENTS = np.array([[5, 5, 8, 8], [5, 5, 0, 8], [3, 3, 3, 3]])

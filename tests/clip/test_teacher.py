@@ -7,7 +7,7 @@ import torch
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.weights import CLIP_MEAN, CLIP_STD
 from opentrans.errors import UserError
-from opentrans.tensors import save_tensors
+from opentrans.system.tensors import save_tensors
 
 
 def test_a_teacher_survives_the_disk_and_equal_teachers_are_equal_bytes(teacher, tmp_path):

@@ -8,7 +8,7 @@ from opentrans.config import load_config
 from opentrans.costs.page import get_training, read_paper, render
 from opentrans.costs.paper import count_target, training_readings
 from opentrans.errors import UserError
-from opentrans.files import read_json
+from opentrans.system.files import read_json
 
 ROOT = Path(__file__).parents[2]
 TINY = {

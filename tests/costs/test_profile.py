@@ -4,12 +4,12 @@ import torch
 from ptflops import get_model_complexity_info
 from torch import nn
 
+from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.clip.text import TextEmbeddings
-from opentrans.costs.profile import count_backbone, count_convolutions, count_macs, get_network, profile_target
+from opentrans.costs.layer_costs import count_backbone, count_convolutions, count_macs, get_network, profile_target
 from opentrans.costs.tables import read_densities, read_frozen, read_profile, require_layers, write_profile
 from opentrans.errors import UserError
-from opentrans.models.backbone import ClipBackbone, get_convolutions
-from opentrans.models.protocol import Target
+from opentrans.models.target import Target
 
 TINY = {
     "embed_dim": 32,

@@ -6,7 +6,7 @@ import pytest
 from opentrans.cli import main
 from opentrans.config import SubnetworkRecipe, load_config
 from opentrans.costs.workload import Work, count_rounds, plan_work
-from opentrans.experiments import Experiment, read_experiments
+from opentrans.runs.table import Experiment, read_experiments
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from opentrans.config import DataConfig
 from opentrans.data.prepare import prepare
-from opentrans.data.safe_pickle import read_pickle
+from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.errors import UserError
 
 ADE = "ADEChallengeData2016"

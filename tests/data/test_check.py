@@ -7,7 +7,7 @@ import yaml
 
 from opentrans.cli import main
 from opentrans.data.check import DOWNLOADS
-from opentrans.data.datasets import get_dataset
+from opentrans.data.sources.registry import get_dataset
 
 
 @pytest.fixture

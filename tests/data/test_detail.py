@@ -6,10 +6,10 @@ import pytest
 from scipy.io import loadmat
 
 from opentrans.config import DataConfig
-from opentrans.data.datasets import open_source
-from opentrans.data.detail import decode_run_lengths
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
+from opentrans.data.sources.detail import decode_run_lengths
+from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
 
 

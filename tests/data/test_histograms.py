@@ -8,13 +8,14 @@ from PIL import Image
 from pydantic import ValidationError
 
 from opentrans.config import DataConfig
-from opentrans.data import ade150, maps, pascal
-from opentrans.data.datasets import open_source
+from opentrans.data import maps
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.maps import encode_map, get_size, read_packed_ids
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import read_map
-from opentrans.data.source import Known
+from opentrans.data.sources import ade150, pascal
+from opentrans.data.sources.base import Known
+from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
 
 HERE = Path("objectInfo150.txt")

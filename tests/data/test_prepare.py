@@ -8,13 +8,13 @@ from PIL import Image
 from scipy.io import loadmat
 
 from opentrans.config import DataConfig
-from opentrans.data.coco import prompt_name
-from opentrans.data.datasets import DATASETS, open_source
-from opentrans.data.pascal import CONTEXT_59_IDS
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
+from opentrans.data.sources.coco import prompt_name
+from opentrans.data.sources.pascal import CONTEXT_59_IDS
+from opentrans.data.sources.registry import DATASETS, open_source
 from opentrans.errors import UserError
-from opentrans.files import sha256
+from opentrans.system.files import sha256
 from opentrans.world.lexicon import VOCABULARIES, written_names
 
 

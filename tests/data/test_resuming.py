@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from opentrans import signals
 from opentrans.config import DataConfig
 from opentrans.data import prepare as module
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.signals import INTERRUPTED_STATUS, catch_signals
+from opentrans.system import signals
+from opentrans.system.signals import INTERRUPTED_STATUS, catch_signals
 
 
 class Interrupted(Exception):

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from clones import ROOT
 from opentrans.config import Config
-from opentrans.experiments import FIELDS
+from opentrans.runs.table import FIELDS
 
 README = (ROOT / "config/README.md").read_text()
 NAMED = set(re.findall(r"`([^`]+)`", README))

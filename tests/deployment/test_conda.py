@@ -9,7 +9,7 @@ import pytest
 from conda_stand_in import create, install, read_pins
 
 from clones import NANO, ROOT
-from opentrans.sources import get_sources
+from opentrans.runs.code_digest import get_sources
 
 ENVIRONMENTS = {path.stem: path for path in sorted((ROOT / "workflow/envs").glob("*.yaml"))}
 LOCK = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))

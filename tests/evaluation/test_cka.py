@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from opentrans.cka import (
+from opentrans.evaluation.cka import (
     cka_of_channels,
     cka_of_features,
     cka_of_grams,

@@ -5,8 +5,8 @@ from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
 from opentrans.errors import UserError
-from opentrans.evaluation.run import evaluate, get_test_size, resize_image, summarize
-from opentrans.models.protocol import Target
+from opentrans.evaluation.evaluate import evaluate, get_test_size, resize_image, summarize
+from opentrans.models.target import Target
 
 
 class RedTarget(Target):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.errors import UserError
-from opentrans.freezing.freeze import apply_freeze_plan, unfreeze
+from opentrans.freezing.apply import apply_freeze_plan, unfreeze
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
-from opentrans.models.backbone import ClipBackbone, get_convolutions
 
 ARCHITECTURE = {
     "embed_dim": 32,

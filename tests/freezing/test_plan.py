@@ -5,9 +5,9 @@ import torch
 
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
-from opentrans.freezing.alphas import LayerSpectrum
+from opentrans.freezing.fits import LayerSpectrum
 from opentrans.freezing.plan import FreezePlan, make_plan
-from opentrans.freezing.weights import select_convolutions
+from opentrans.freezing.select import select_convolutions
 
 ALPHAS = [3.0, 2.0, math.nan, 5.0, 2.0, 4.0]
 

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from opentrans.config import FreezeRecipe
 from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
-from opentrans.files import write_csv
+from opentrans.system.files import write_csv
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.pruning.magnitude import random_masks
 from opentrans.pruning.subnetwork import Subnetwork
 

@@ -22,8 +22,8 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.evaluation.confusion import add_confusion
+from opentrans.evaluation.evaluate import evaluate
 from opentrans.evaluation.miou import mean_iou
-from opentrans.evaluation.run import evaluate
 
 pytest.importorskip("detectron2.engine", reason="the real detectron2 is not installed (docs/integrations.md)")
 pytestmark = [pytest.mark.detectron2, pytest.mark.filterwarnings("ignore")]
@@ -102,7 +102,7 @@ def test_the_evaluator_finds_our_miou(tmp_path, version, denominator, mapper):
 
 def make_true_subnetwork():
     """A random mask of density 0.1 for the RN50 trunk."""
-    from opentrans.models.backbone import ClipBackbone, get_prunable
+    from opentrans.clip.backbone import ClipBackbone, get_prunable
     from opentrans.pruning.magnitude import random_masks
     from opentrans.pruning.subnetwork import Subnetwork
 

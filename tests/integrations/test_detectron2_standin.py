@@ -15,8 +15,8 @@ import opentrans
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
+from opentrans.evaluation.evaluate import evaluate
 from opentrans.evaluation.miou import mean_iou
-from opentrans.evaluation.run import evaluate
 
 VOCABULARY = TextEmbeddings(torch.eye(4, 8), torch.arange(4))
 

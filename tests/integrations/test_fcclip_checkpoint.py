@@ -16,10 +16,10 @@ from opentrans.clip.weights import ClipWeights
 from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig, load_config
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
+from opentrans.evaluation.loading import load_run
 from opentrans.integrations.fcclip import export_state, get_their_name, import_state, read_detectron2, write_detectron2
-from opentrans.models.loading import load_run
 from opentrans.models.registry import build_target
-from opentrans.runs import find_run
+from opentrans.runs.find import find_run
 
 TRANSFER = TransferConfig(
     iterations=1, warmup_iterations=0, batch_size=1, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-4)

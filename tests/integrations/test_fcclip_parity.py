@@ -12,8 +12,8 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig
 from opentrans.integrations.fcclip import get_clip, import_state
-from opentrans.models.protocol import Batch, Regions, pad_images
 from opentrans.models.registry import build_target
+from opentrans.models.target import Batch, Regions, pad_images
 
 pytest.importorskip("detectron2.engine", reason="the real detectron2 is not installed (docs/integrations.md)")
 pytestmark = [pytest.mark.detectron2, pytest.mark.filterwarnings("ignore")]

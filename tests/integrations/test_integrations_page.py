@@ -105,13 +105,13 @@ def test_a_program_works_when_pasted(folder, monkeypatch, capsys, number):
 
 def prepare_run(folder, monkeypatch):
     """A run and the embeddings that the program names; what is inside does not matter here."""
-    from opentrans import runs
     from opentrans.clip.text import TextEmbeddings
-    from opentrans.models import loading
+    from opentrans.evaluation import loading
+    from opentrans.runs import find
 
     cases.make_prepared(folder / "data/mini/prepared", ["pas20"])
     TextEmbeddings(torch.eye(4, 8), torch.arange(4)).save(folder / "results/mini/text/plain/pas20_val.safetensors")
-    monkeypatch.setattr(runs, "find_run", lambda path: path)
+    monkeypatch.setattr(find, "find_run", lambda path: path)
     monkeypatch.setattr(loading, "load_run", lambda found: cases.Guess())
 
 

@@ -5,13 +5,13 @@ import torch
 from host_samples import PREFIX, count_revived, make_examples, make_host, make_subnetwork
 from torch import nn
 
+from opentrans.clip.backbone import get_convolutions
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
 from opentrans.freezing.plan import FreezePlan
 from opentrans.integrations.planning import plan_model
 from opentrans.integrations.pytorch import apply_freeze_plan, apply_subnetwork
 from opentrans.integrations.schedule import FreezeSchedule
-from opentrans.models.backbone import get_convolutions
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig
-from opentrans.models.protocol import IGNORE, Batch, Regions
+from opentrans.models.target import IGNORE, Batch, Regions
 
 ARCHITECTURE = {
     "embed_dim": 32,

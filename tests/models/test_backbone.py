@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from opentrans.models.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions, get_prunable
+from opentrans.clip.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions, get_prunable
 
 
 def test_the_backbone_computes_what_clips_trunk_computes(teacher):

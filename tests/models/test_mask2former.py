@@ -7,7 +7,7 @@ from model_samples import CLASSES, make_batch, make_settings
 from torch.nn import functional as F
 
 from opentrans.models.mask2former import MaskHead, SetCriterion, make_config
-from opentrans.models.protocol import Regions
+from opentrans.models.target import Regions
 
 CHANNELS = {"res2": 32, "res3": 64, "res4": 128, "res5": 256}
 CONFIG = make_config(make_settings("han", train_points=4096), CLASSES)

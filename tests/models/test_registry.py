@@ -1,8 +1,8 @@
 import pytest
 from model_samples import make_settings
 
-from opentrans.models.protocol import Target
 from opentrans.models.registry import TARGETS, build_target, register
+from opentrans.models.target import Target
 
 
 @pytest.mark.parametrize(("kind", "name"), [("han", "Han"), ("deeplabv3", "DeepLabV3"), ("fcclip", "FcClip")])

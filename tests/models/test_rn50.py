@@ -5,8 +5,8 @@ import pytest
 import torch
 from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
+from opentrans.clip.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions
 from opentrans.clip.weights import ClipWeights
-from opentrans.models.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import TargetConfig
 from opentrans.models.mask2former import SetCriterion
-from opentrans.models.protocol import IGNORE
 from opentrans.models.registry import build_target
+from opentrans.models.target import IGNORE
 
 KINDS = ["han", "deeplabv3", "fcclip"]
 

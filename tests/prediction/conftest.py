@@ -7,9 +7,9 @@ from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import embed_vocabulary
 from opentrans.config import load_config
 from opentrans.data.prepared import Vocabulary
-from opentrans.files import write_text
 from opentrans.models.registry import build_target
-from opentrans.runs import name_config
+from opentrans.runs.find import name_config
+from opentrans.system.files import write_text
 from opentrans.training.checkpoint import save_checkpoint
 
 KINDS = ("han", "deeplabv3", "fcclip")

@@ -8,9 +8,9 @@ from PIL import Image
 from opentrans.commands import compare_backbones
 from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.errors import UserError
-from opentrans.files import read_json, write_csv
-from opentrans.runs import find_run
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.runs.find import find_run
+from opentrans.system.files import read_json, write_csv
+from opentrans.system.tensors import load_tensors, save_tensors
 
 
 def make_images(folder, count):

@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from opentrans.cli import main
+from opentrans.data.palette import get_colours
 from opentrans.errors import UserError
-from opentrans.palette import get_colours
 from opentrans.prediction.drawing import draw_overlay, find_centre
-from opentrans.prediction.pictures import find_pictures, read_picture
+from opentrans.prediction.images import find_pictures, read_picture
 from opentrans.prediction.segment import load_segmenter
 from opentrans.prediction.words import parse_classes
-from opentrans.runs import find_run
+from opentrans.runs.find import find_run
 
 WORDS = "sky, dog|puppy|small dog, zebra"
 
@@ -51,8 +51,8 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
 
     from opentrans.clip.teacher import Teacher
     from opentrans.clip.text import embed_vocabulary
-    from opentrans.evaluation.run import resize_image
-    from opentrans.models.loading import load_run
+    from opentrans.evaluation.evaluate import resize_image
+    from opentrans.evaluation.loading import load_run
 
     found, vocabulary = find_run(results / "runs/fcclip/dense/none/seed0"), parse_classes(WORDS)
     image = read_picture(picture)

@@ -7,10 +7,10 @@ import torch
 
 from opentrans.config import load_config
 from opentrans.errors import UserError
-from opentrans.experiments import Run
-from opentrans.models.loading import load_run
-from opentrans.provenance import FIELDS, SUFFIX
-from opentrans.runs import find_run, name_config
+from opentrans.evaluation.loading import load_run
+from opentrans.runs.find import find_run, name_config
+from opentrans.runs.provenance import FIELDS, SUFFIX
+from opentrans.runs.table import Run
 from opentrans.training.checkpoint import load_checkpoint
 
 

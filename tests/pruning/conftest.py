@@ -3,13 +3,13 @@ import pytest
 import torch
 from PIL import Image
 
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.backbone import ClipBackbone
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import SubnetworkRecipe
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
-from opentrans.files import write_csv
-from opentrans.models.backbone import ClipBackbone
+from opentrans.system.files import write_csv
 from opentrans.training.data import CropSettings, TrainingData
 
 ARCHITECTURE = {

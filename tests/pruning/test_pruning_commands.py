@@ -6,15 +6,15 @@ import sys
 import pytest
 import torch
 
+from opentrans.clip.backbone import get_convolutions
 from opentrans.commands import find_subnetwork, fit_alphas, plan_freeze
 from opentrans.config import parse_config
 from opentrans.errors import UserError
-from opentrans.freezing.alphas import read_alphas
+from opentrans.freezing.fits import read_alphas
 from opentrans.freezing.plan import FreezePlan
-from opentrans.models.backbone import get_convolutions
+from opentrans.freezing.spectra import estimate_alphas
 from opentrans.pruning.subnetwork import REMOVED, Subnetwork
-from opentrans.spectra import estimate_alphas
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.system.tensors import load_tensors, save_tensors
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.distillation import tgkd
 from opentrans.errors import UserError
-from opentrans.models.backbone import ClipBackbone, get_prunable
-from opentrans.models.protocol import IGNORE
+from opentrans.models.target import IGNORE
 from opentrans.pruning.magnitude import count_target, plan_rounds
-from opentrans.pruning.search import Search, describe_layers, find_subnetwork
-from opentrans.pruning.student import SearchLoss, Student, embed_classes, resize_masks
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, count_kept
+from opentrans.search.search import Search, describe_layers, find_subnetwork
+from opentrans.search.student import SearchLoss, Student, embed_classes, resize_masks
 from opentrans.training.data import collate
 
 

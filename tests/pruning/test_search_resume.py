@@ -4,10 +4,10 @@ import pytest
 
 from killing import count_moments, draw_moments, kill_at, watch_calls, watch_files
 from opentrans.errors import UserError
-from opentrans.files import sha256, write_csv
-from opentrans.pruning.search import Search, find_subnetwork
+from opentrans.search.search import Search, find_subnetwork
+from opentrans.system.files import sha256, write_csv
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.randomness import seed_generators
-from opentrans.training.unfinished import Unfinished
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_pa
 
 def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, monkeypatch):
     """In a round, at its end before the pruning, after it, and in the recovery: all states that there are."""
-    monkeypatch.setattr("opentrans.training.unfinished.KEPT", 100)
+    monkeypatch.setattr("opentrans.training.checkpoint_folder.KEPT", 100)
     monkeypatch.setattr(Unfinished, "remove", lambda self: None)
     whole = search(tmp_path / "all", checkpoint_every=1)
     monkeypatch.undo()

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from opentrans.clip.backbone import STEM_FIRST, ClipBackbone, get_prunable
 from opentrans.clip.teacher import Teacher
 from opentrans.errors import UserError
-from opentrans.models.backbone import STEM_FIRST, ClipBackbone, get_prunable
 from opentrans.pruning.magnitude import random_masks
 from opentrans.pruning.subnetwork import MASK, REMOVED, MaskKeeper, Subnetwork, count_kept, dense_masks
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.system.tensors import load_tensors, save_tensors
 
 
 def draw(backbone, kept=1000, seed=0):

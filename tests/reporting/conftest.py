@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from opentrans.config import load_config
-from opentrans.experiments import Run, read_experiments, runs_of
-from opentrans.files import write_json
+from opentrans.runs.table import Run, read_experiments, runs_of
+from opentrans.system.files import write_json
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCORES = {"dense": 40.0, "distilled": 39.0, "ours": 35.0, "random": 20.0}

@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import binom
 
 from opentrans.errors import UserError
-from opentrans.files import read_csv
 from opentrans.reporting.claims import (
     FIELDS,
     Evidence,
@@ -17,6 +16,7 @@ from opentrans.reporting.claims import (
 )
 from opentrans.reporting.results import measure_alpha_change
 from opentrans.reporting.tables import read_paper
+from opentrans.system.files import read_csv
 
 LEFT, RIGHT = "1:Ours (Han et al.)", "1:Random (Han et al.)"
 

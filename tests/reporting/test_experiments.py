@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.experiments import FIELDS, Run, benchmarks_of, get_named, read_experiments, runs_of
+from opentrans.runs.table import FIELDS, Run, benchmarks_of, get_named, read_experiments, runs_of
 
 HEADER = ",".join(FIELDS)
 GOOD = "1,Row,han,ours,none,coco,yes"
@@ -33,7 +33,7 @@ def test_each_target_has_its_unpruned_control(experiments):
 
 
 def test_the_workflow_can_read_the_sheet_without_heavy_imports():
-    code = "import sys, opentrans.experiments; print({'torch', 'pandas', 'pydantic', 'numpy'} & set(sys.modules))"
+    code = "import sys, opentrans.runs.table; print({'torch', 'pandas', 'pydantic', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 

@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from opentrans.cli import main
-from opentrans.files import read_csv, read_json
 from opentrans.reporting.metrics import list_plot_rows, nest_metrics
 from opentrans.reporting.results import COLUMNS
+from opentrans.system.files import read_csv, read_json
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from opentrans.errors import UserError
 from opentrans.reporting import page
 from opentrans.reporting.grid import build_grid
 from opentrans.reporting.jobs import RuleCost, format_time, read_costs_of_jobs
-from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
-from opentrans.runs import name_config
+from opentrans.runs.find import name_config
+from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"/>'
 

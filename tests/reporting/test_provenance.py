@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from opentrans import cli
-from opentrans.provenance import SUFFIX, verify
+from opentrans.runs.provenance import SUFFIX, verify
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
 

@@ -5,8 +5,8 @@ import pytest
 
 from opentrans.cli import main
 from opentrans.errors import UserError
-from opentrans.files import write_json
 from opentrans.reporting.readme import find_drift, find_shown, get_pages, render_page, take_record, update_pages
+from opentrans.system.files import write_json
 
 ROOT = Path(__file__).parents[2]
 PAGE = """# Title

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.experiments import Run
 from opentrans.reporting.results import (
     COLUMNS,
     COST_METRICS,
@@ -16,6 +15,7 @@ from opentrans.reporting.results import (
     write_results,
 )
 from opentrans.reporting.tables import Sources, build_table, read_paper, to_latex, write_caption, write_table
+from opentrans.runs.table import Run
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from PIL import Image
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.errors import UserError
-from opentrans.files import read_json, sha256, write_csv
-from opentrans.tensors import load_tensors
+from opentrans.system.files import read_json, sha256, write_csv
+from opentrans.system.tensors import load_tensors
 
 IDENTITY = ["--target", "han", "--subnetwork", "ours", "--freeze", "alpha_bottom50", "--seed", "3"]
 
@@ -102,7 +102,7 @@ def evaluate(config, folder, output, texts=("coco",)):
 
 
 def test_evaluate_writes_metrics_and_confusion(monkeypatch, config, prepared_benchmark, tmp_path):
-    monkeypatch.setattr("opentrans.models.loading.load_target", lambda *_: AlwaysClassOne())
+    monkeypatch.setattr("opentrans.evaluation.loading.load_target", lambda *_: AlwaysClassOne())
     for output in (tmp_path / "a", tmp_path / "b"):
         evaluate(config, prepared_benchmark, output)
     metrics = read_json(tmp_path / "a" / "coco.json")
@@ -124,7 +124,7 @@ def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, prepar
 
 
 def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, prepared_benchmark, tmp_path):
-    monkeypatch.setattr("opentrans.models.loading.load_target", lambda *_: AlwaysClassOne())
+    monkeypatch.setattr("opentrans.evaluation.loading.load_target", lambda *_: AlwaysClassOne())
     maps = tmp_path / "han/ours/none/seed0/pc59.safetensors"
     given = ["--run", tmp_path / "run.safetensors", "--target", "han", "--teacher", "t", "--train-text", "t"]
     text = ["--text", tmp_path / "text.safetensors"]

@@ -15,17 +15,17 @@ from safetensors.torch import save_file
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import load_config
-from opentrans.data.coco import decode_ids
 from opentrans.data.maps import read_packed_ids
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary, read_rgb
-from opentrans.data.safe_pickle import read_pickle
-from opentrans.experiments import read_experiments
-from opentrans.files import check_hash, read_json, write_hashed
+from opentrans.data.regions import get_regions
+from opentrans.data.sources.coco import decode_ids
+from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.freezing.plan import FIELDS as PLAN_FIELDS
 from opentrans.freezing.plan import FreezePlan
 from opentrans.pruning.subnetwork import Subnetwork
-from opentrans.regions import get_regions
-from opentrans.tensors import save_tensors
+from opentrans.runs.table import read_experiments
+from opentrans.system.files import check_hash, read_json, write_hashed
+from opentrans.system.tensors import save_tensors
 from opentrans.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]

@@ -1,8 +1,7 @@
 import pytest
 from bad_inputs import CASES, ROOT, render
 
-from opentrans.errors import UserError
-from opentrans.failures import explain
+from opentrans.errors import UserError, explain
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.reader}: {case.what}" for case in CASES])

@@ -10,12 +10,11 @@ import torch
 
 from killing import die, run_child
 from opentrans import cli
-from opentrans.errors import UserError
-from opentrans.failures import explain
-from opentrans.files import atomic_path, sha256, write_bytes, write_json
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.errors import UserError, explain
+from opentrans.system.files import atomic_path, sha256, write_bytes, write_json
+from opentrans.system.tensors import load_tensors, save_tensors
 from opentrans.training.checkpoint import save_checkpoint
-from opentrans.training.unfinished import Unfinished
+from opentrans.training.checkpoint_folder import Unfinished
 
 
 @pytest.fixture

@@ -15,37 +15,37 @@ from PIL import Image
 from safetensors.torch import save
 
 from opentrans.clip.captions import CaptionedNames, read_pictures
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import DataConfig, load_config
 from opentrans.costs.page import read_paper as read_paper_costs
 from opentrans.costs.tables import PROFILE_FIELDS, read_densities, read_frozen, read_profile
-from opentrans.data.cityscapes import _read_labels
-from opentrans.data.coco import CocoPanoptic
-from opentrans.data.detail import read_detail
 from opentrans.data.journal import Journal
 from opentrans.data.maps import get_size, read_packed_ids
 from opentrans.data.prepared import PreparedDataset, Vocabulary, read_rgb
-from opentrans.data.safe_pickle import read_pickle
-from opentrans.data.source import read_lines
+from opentrans.data.sources.base import read_lines
+from opentrans.data.sources.cityscapes import _read_labels
+from opentrans.data.sources.coco import CocoPanoptic
+from opentrans.data.sources.detail import read_detail
+from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.errors import UserError
-from opentrans.experiments import read_experiments
-from opentrans.freezing.alphas import read_alphas
+from opentrans.freezing.fits import read_alphas
 from opentrans.freezing.plan import FIELDS, FreezePlan
 from opentrans.integrations.fcclip import read_detectron2
 from opentrans.integrations.planning import load_weights
-from opentrans.prediction.pictures import read_picture
+from opentrans.prediction.images import read_picture
 from opentrans.prediction.words import parse_classes
-from opentrans.provenance import read_record
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.reporting.claims import read_claims
+from opentrans.reporting.images import Predictions
 from opentrans.reporting.jobs import read_costs_of_jobs
-from opentrans.reporting.pictures import Predictions
 from opentrans.reporting.readme import Record as Shown
 from opentrans.reporting.results import COLUMNS, collect_results, read_results
 from opentrans.reporting.tables import read_paper
-from opentrans.reporting.traces import read_logs
+from opentrans.reporting.tidy import read_logs
+from opentrans.runs.provenance import read_record
+from opentrans.runs.table import read_experiments
 from opentrans.training.checkpoint import load_checkpoint
 from small_settings import SMALL
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from opentrans.models.backbone import ClipBackbone, get_prunable
+from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.sparse import build
 from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.maps import LANES, Layout, Memory

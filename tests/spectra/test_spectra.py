@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import pareto
 
-from opentrans.spectra import MIN_EIGENVALUES, compute_spectrum, estimate_alphas, fit_tail
+from opentrans.freezing.spectra import MIN_EIGENVALUES, compute_spectrum, estimate_alphas, fit_tail
 
 
 def make_weight(values, slices, seed, outputs=None):

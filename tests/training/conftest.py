@@ -8,17 +8,17 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.backbone import ClipBackbone, get_prunable
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import OptimizerConfig, TransferConfig
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
-from opentrans.files import write_csv
-from opentrans.models.backbone import ClipBackbone, get_prunable
-from opentrans.models.protocol import IGNORE, Normalize, Target
+from opentrans.data.regions import get_regions
+from opentrans.models.target import IGNORE, Normalize, Target
 from opentrans.pruning.magnitude import random_masks
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
-from opentrans.regions import get_regions
+from opentrans.system.files import write_csv
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
 

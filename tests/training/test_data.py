@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from opentrans.models.protocol import IGNORE
+from opentrans.models.target import IGNORE
 from opentrans.training.data import PAD_VALUE, CropSettings, TrainingData, collate
 
 

@@ -5,13 +5,13 @@ import torch
 
 from opentrans.config import OptimizerConfig
 from opentrans.errors import UserError
-from opentrans.files import sha256
 from opentrans.pruning.subnetwork import get_prunable
+from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.devices import split_batch
 from opentrans.training.engine import recalibrate_batchnorm, train, write_log
 from opentrans.training.schedule import get_lr
-from opentrans.training.unfinished import Unfinished
 
 
 def finish(run, tmp_path, name, until=6):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from opentrans.cli import main
-from opentrans.files import sha256
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
+from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
 
 

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
+from opentrans.clip.backbone import get_prunable
 from opentrans.config import SubnetworkRecipe
 from opentrans.errors import UserError
-from opentrans.files import sha256
-from opentrans.models.backbone import get_prunable
+from opentrans.system.files import sha256
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.engine import train
-from opentrans.training.joint import JointPruning, find_masks, make_joint_settings
-from opentrans.training.unfinished import Unfinished
+from opentrans.training.joint_pruning import JointPruning, find_masks, make_joint_settings
 
 RECIPE = SubnetworkRecipe(method="joint", prune_share=0.3, density=0.3, iterations=2, recovery_iterations=1)
 

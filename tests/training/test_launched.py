@@ -14,10 +14,11 @@ import torch
 import yaml
 
 from killing import run_child
-from opentrans import cli, launch
+from opentrans import cli
 from opentrans.data.prepared import PreparedDataset, read_rgb
-from opentrans.files import sha256
-from opentrans.signals import INTERRUPTED_STATUS
+from opentrans.system import launch
+from opentrans.system.files import sha256
+from opentrans.system.signals import INTERRUPTED_STATUS
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="processes are looked up in /proc, which is not here"

@@ -4,9 +4,9 @@ import pytest
 
 from killing import count_moments, draw_moments, kill_at, watch_calls
 from opentrans import cli
-from opentrans.files import sha256
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
-from opentrans.models.backbone import ClipBackbone
+from opentrans.system.files import sha256
 
 KILLS = 6
 

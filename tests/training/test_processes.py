@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from opentrans.cli import main
-from opentrans.tensors import load_tensors
+from opentrans.system.tensors import load_tensors
 
 TOLERANCE = 1e-4  # relative: two processes add in another order
 

@@ -13,12 +13,12 @@ from killing import count_moments, draw_moments, kill_at, run_child, watch_calls
 from opentrans import cli
 from opentrans.config import OptimizerConfig
 from opentrans.errors import UserError
-from opentrans.files import hash_path, sha256
-from opentrans.signals import INTERRUPTED_STATUS
+from opentrans.system.files import hash_path, sha256
+from opentrans.system.signals import INTERRUPTED_STATUS
 from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.engine import train, write_log
 from opentrans.training.randomness import seed_generators
-from opentrans.training.unfinished import Unfinished
 
 ADAM = OptimizerConfig(name="adamw", lr=0.01, weight_decay=0.01, milestones=[3], clip_norm=5.0)
 

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from opentrans.clip.backbone import get_convolutions
 from opentrans.commands import trace_alphas
 from opentrans.config import load_config
 from opentrans.errors import UserError
-from opentrans.files import sha256
-from opentrans.models.backbone import get_convolutions
+from opentrans.freezing.spectra import estimate_alphas
 from opentrans.pruning.subnetwork import Subnetwork
-from opentrans.spectra import estimate_alphas
+from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.engine import train
-from opentrans.training.trace import Trace, read_trace
-from opentrans.training.unfinished import Unfinished
+from opentrans.training.snapshots import Trace, read_trace
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from opentrans.files import HASH_SUFFIX
-from opentrans.provenance import FIELDS, SUFFIX, read_record, verify
+from opentrans.runs.provenance import FIELDS, SUFFIX, read_record, verify
+from opentrans.system.files import HASH_SUFFIX
 
 NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no verb's output
 ROOT = Path(__file__).parents[2]

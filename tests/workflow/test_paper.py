@@ -34,5 +34,5 @@ def test_the_papers_graph_leads_from_downloads_to_tables_without_the_mini_world(
 
 def test_a_training_of_the_paper_starts_a_process_for_each_of_its_gpus(tmp_path):
     _, text = plan(tmp_path, "paper")
-    assert set(re.findall(r"opentrans.launch (\d+) finetune", text)) == {"4", "8"}
-    assert set(re.findall(r"opentrans.launch (\d+) finetune", plan(tmp_path, "paper", "smoke")[1])) == {"0"}
+    assert set(re.findall(r"opentrans.system.launch (\d+) finetune", text)) == {"4", "8"}
+    assert set(re.findall(r"opentrans.system.launch (\d+) finetune", plan(tmp_path, "paper", "smoke")[1])) == {"0"}

@@ -10,7 +10,7 @@ from scipy.io import loadmat
 
 from opentrans.config import WorldConfig
 from opentrans.errors import UserError
-from opentrans.files import read_csv, sha256
+from opentrans.system.files import read_csv, sha256
 from opentrans.world.layouts import voc_palette
 from opentrans.world.make import make_world
 

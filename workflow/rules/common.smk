@@ -16,10 +16,10 @@ from snakemake.exceptions import WorkflowError
 
 from opentrans.config import merge, parse_config
 from opentrans.errors import UserError
-from opentrans.experiments import read_experiments, runs_of
-from opentrans.files import write_text
-from opentrans.runs import name_config
-from opentrans.sources import export_interpreter, hash_sources
+from opentrans.runs.table import read_experiments, runs_of
+from opentrans.system.files import write_text
+from opentrans.runs.find import name_config
+from opentrans.runs.code_digest import export_interpreter, hash_sources
 
 export_interpreter()
 # Snakemake takes PYTHONPATH away from jobs in conda environments; this is said after the environment is activated.

@@ -28,7 +28,7 @@ rule warm_up:
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase warm-up --target {wildcards.target}"
+        "python -m opentrans.system.launch {resources.gpu} finetune --config {params.config} --phase warm-up --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} {params.trace} --output {output.checkpoint} --log {output.log}"
         " > {log} 2>&1"
@@ -122,7 +122,7 @@ rule finetune:
     message:
         "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.launch {resources.gpu} finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
+        "python -m opentrans.system.launch {resources.gpu} finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} {params.trace} --output {output.checkpoint}"
         " --log {output.log} > {log} 2>&1"

@@ -29,7 +29,7 @@ rule find_subnetwork:
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.launch {resources.gpu} find-subnetwork --config {params.config} --recipe {wildcards.subnetwork}"
+        "python -m opentrans.system.launch {resources.gpu} find-subnetwork --config {params.config} --recipe {wildcards.subnetwork}"
         " --seed {wildcards.seed} --teacher {input.teacher} --dataset {params.dataset} --regions {input.regions}"
         " --text {input.text} {params.match} --output {output.subnetwork} --log {output.rounds}"
         " --layers {output.layers} > {log} 2>&1"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from opentrans.data.prepared import read_rgb
 from opentrans.errors import UserError
-from opentrans.files import read_csv, read_json, require_folder
+from opentrans.system.files import read_csv, read_json, require_folder
 
 FIELDS = ("image", "caption", "split", "kind", "name")
 REMEDY = "make the captioned pictures again (rule make_world)"

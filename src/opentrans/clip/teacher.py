@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, REMEDY, Architecture, load_artefact
 from opentrans.errors import UserError
-from opentrans.tensors import save_tensors
+from opentrans.system.tensors import save_tensors
 
 
 def get_architecture(name: str | Architecture) -> Architecture:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.system.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from opentrans.clip.teacher import Teacher

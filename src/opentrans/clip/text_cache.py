@@ -12,8 +12,8 @@ import torch
 from opentrans.clip.text import PromptCache, TextEmbeddings, embed_vocabulary
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
-from opentrans.files import get_cache_folder, sha256
-from opentrans.tensors import select_device
+from opentrans.system.device import select_device
+from opentrans.system.files import get_cache_folder, sha256
 
 logger = logging.getLogger(__name__)
 

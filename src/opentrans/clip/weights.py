@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from opentrans.errors import UserError
-from opentrans.tensors import load_tensors
+from opentrans.system.tensors import load_tensors
 
 Architecture = dict[str, Any]
 # Written out for the same reason; a test compares them with open_clip's.

@@ -27,14 +27,14 @@ def run(args: argparse.Namespace) -> None:
     """Run both networks over the same images, each with its own normalisation, and compare their feature maps."""
     import torch
 
-    from opentrans.cka import compare_features, extract_features, load_squares
+    from opentrans.clip.backbone import ClipBackbone
     from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, ClipWeights
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.files import sha256, write_json
-    from opentrans.models.backbone import ClipBackbone
-    from opentrans.models.loading import load_target
-    from opentrans.models.protocol import Normalize
-    from opentrans.tensors import select_device
+    from opentrans.evaluation.cka import compare_features, extract_features, load_squares
+    from opentrans.evaluation.loading import load_target
+    from opentrans.models.target import Normalize
+    from opentrans.system.device import select_device
+    from opentrans.system.files import sha256, write_json
 
     config: Config = args.config
     settings, device = config.cka, select_device(config.device)

@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> None:
     """Read the three files, count, write."""
     from opentrans.costs.counting import get_phases, inference_costs, overall_density, training_flops
     from opentrans.costs.tables import read_densities, read_profile, require_layers
-    from opentrans.experiments import get_named
-    from opentrans.files import write_json
+    from opentrans.runs.table import get_named
+    from opentrans.system.files import write_json
 
     config: Config = args.config
     transfer = get_named(config.targets, args.target, "--target").transfer
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
 def get_frozen(config: "Config", args: argparse.Namespace) -> set[str]:
     """The layers frozen after the warm-up; a recipe that freezes needs a plan, one that does not takes none."""
     from opentrans.costs.tables import read_frozen
-    from opentrans.experiments import get_named
+    from opentrans.runs.table import get_named
 
     recipe = get_named(config.freezing, args.freeze, "--freeze")
     if (recipe.method == "none") != (args.plan is None):

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Count (or read the counts), print the table, renew the page."""
     from opentrans.costs.page import format_inference, read_paper, update_page
-    from opentrans.files import read_json, write_json
+    from opentrans.system.files import read_json, write_json
 
     counts = read_json(args.from_record, "count again") if args.from_record else count(args.config, args.classes)
     paper = read_paper(args.paper)

@@ -17,10 +17,10 @@ def run(args: argparse.Namespace) -> None:
     """Embed and write."""
     import torch
 
-    from opentrans.clip.regions import embed_regions
+    from opentrans.clip.region_embeddings import embed_regions
     from opentrans.clip.teacher import Teacher
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.tensors import select_device
+    from opentrans.system.device import select_device
 
     settings, data = args.config.teacher, args.config.data
     dataset = PreparedDataset.open(args.dataset)

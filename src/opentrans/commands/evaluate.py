@@ -8,7 +8,7 @@ from opentrans.errors import UserError
 
 if TYPE_CHECKING:
     from opentrans.config import Config
-    from opentrans.models.protocol import Target
+    from opentrans.models.target import Target
 
 HELP = "evaluate a run on prepared benchmarks: mIoU and confusion matrices"
 
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     """Load the run once, evaluate it on every benchmark."""
     import torch
 
-    from opentrans.experiments import get_named
-    from opentrans.files import sha256
-    from opentrans.models.loading import load_target
+    from opentrans.evaluation.loading import load_target
+    from opentrans.runs.table import get_named
+    from opentrans.system.files import sha256
 
     config: Config = args.config
     folders, texts = parse_pairs("--datasets", args.datasets), parse_pairs("--texts", args.texts)
@@ -78,9 +78,10 @@ def evaluate_benchmark(
 
     from opentrans.clip.text import TextEmbeddings
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.evaluation.run import describe_protocol, evaluate, summarize
-    from opentrans.files import write_json
-    from opentrans.tensors import save_tensors, select_device
+    from opentrans.evaluation.evaluate import describe_protocol, evaluate, summarize
+    from opentrans.system.device import select_device
+    from opentrans.system.files import write_json
+    from opentrans.system.tensors import save_tensors
 
     settings = config.evaluation
     sizes: dict[str, tuple[int, int]] = {str(key): size for key, size in settings.sizes.items()}

@@ -17,10 +17,10 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     from opentrans.clip.weights import load_artefact
     from opentrans.errors import UserError
+    from opentrans.evaluation.loading import load_run
     from opentrans.integrations.fcclip import export_state, write_detectron2
     from opentrans.models.fcclip import FcClip
-    from opentrans.models.loading import load_run
-    from opentrans.runs import find_run
+    from opentrans.runs.find import find_run
 
     found = find_run(args.run, args.config)
     target = load_run(found)

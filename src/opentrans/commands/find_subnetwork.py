@@ -28,19 +28,19 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     import torch
 
-    from opentrans.clip.regions import RegionEmbeddings
+    from opentrans.clip.region_embeddings import RegionEmbeddings
     from opentrans.clip.text import TextEmbeddings
     from opentrans.clip.weights import ClipWeights
     from opentrans.data.prepared import PreparedDataset
     from opentrans.errors import UserError
-    from opentrans.files import write_csv
-    from opentrans.pruning.search import LAYER_FIELDS, describe_layers, find_subnetwork
     from opentrans.pruning.subnetwork import Subnetwork
-    from opentrans.tensors import select_device
+    from opentrans.search.search import LAYER_FIELDS, describe_layers, find_subnetwork
+    from opentrans.system.device import select_device
+    from opentrans.system.files import write_csv
+    from opentrans.training.checkpoint_folder import Unfinished
     from opentrans.training.data import CropSettings, TrainingData
     from opentrans.training.devices import start_processes, stop_processes
     from opentrans.training.setup import identify, seed_everything
-    from opentrans.training.unfinished import Unfinished
 
     config = args.config
     if args.recipe not in config.subnetworks:

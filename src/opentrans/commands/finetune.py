@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from opentrans.training.checkpoint_folder import Unfinished
     from opentrans.training.engine import Run
-    from opentrans.training.unfinished import Unfinished
 
 HELP = "train a target with a subnetwork (the warm-up, or on to the end with a freeze plan)"
 
@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> None:
     """Train, resuming from an interrupted attempt where there is one."""
     import torch
 
+    from opentrans.training.checkpoint_folder import Unfinished
     from opentrans.training.devices import stop_processes
     from opentrans.training.setup import build_run
-    from opentrans.training.trace import Trace
-    from opentrans.training.unfinished import Unfinished
+    from opentrans.training.snapshots import Trace
 
     torch.set_num_threads(args.config.threads.run)
     unfinished = Unfinished.beside(args.output)

@@ -23,11 +23,11 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     import torch
 
-    from opentrans.freezing.alphas import write_alphas
-    from opentrans.freezing.weights import restore_removed, select_convolutions
+    from opentrans.freezing.fits import write_alphas
+    from opentrans.freezing.select import restore_removed, select_convolutions
+    from opentrans.freezing.spectra import estimate_alphas
     from opentrans.pruning.subnetwork import Subnetwork
-    from opentrans.spectra import estimate_alphas
-    from opentrans.tensors import load_tensors
+    from opentrans.system.tensors import load_tensors
 
     torch.set_num_threads(args.config.threads.run)
     tensors, _ = load_tensors(args.weights, "train or find it again")

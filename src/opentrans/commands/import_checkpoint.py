@@ -29,9 +29,9 @@ def run(args: argparse.Namespace) -> None:
     """Run the verb."""
     import torch
 
-    from opentrans.experiments import get_named
     from opentrans.integrations.fcclip import read_detectron2
     from opentrans.integrations.runs import write_run
+    from opentrans.runs.table import get_named
 
     torch.set_num_threads(args.config.threads.run)
     settings = get_named(args.config.targets, args.target, "--target")

@@ -25,8 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Judge and write."""
-    from opentrans.experiments import read_experiments
-    from opentrans.files import write_text
     from opentrans.reporting.claims import RULE, Evidence, judge_claims, read_claims
     from opentrans.reporting.figures.alphas import compute_medians
     from opentrans.reporting.results import (
@@ -37,7 +35,9 @@ def run(args: argparse.Namespace) -> None:
         read_results,
     )
     from opentrans.reporting.tables import read_paper
-    from opentrans.reporting.traces import read_alphas
+    from opentrans.reporting.tidy import read_alphas
+    from opentrans.runs.table import read_experiments
+    from opentrans.system.files import write_text
 
     config: Config = args.config
     measures = collect_measures(COST_METRICS, args.costs, "count the costs again")

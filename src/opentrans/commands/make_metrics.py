@@ -15,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, average over seeds, write."""
-    from opentrans.files import write_csv, write_json
     from opentrans.reporting.metrics import PLOT_FIELDS, list_plot_rows, nest_metrics
     from opentrans.reporting.results import read_results
+    from opentrans.system.files import write_csv, write_json
 
     results = read_results(args.results)
     write_json(args.metrics, nest_metrics(results))

@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, render, write."""
-    from opentrans.files import write_text
     from opentrans.reporting import page
     from opentrans.reporting.jobs import read_costs_of_jobs
     from opentrans.reporting.results import read_results
+    from opentrans.system.files import write_text
 
     captions = page.read_captions(args.captions)
     text = page.render_page(

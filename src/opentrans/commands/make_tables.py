@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Build each table, write it in three formats."""
-    from opentrans.experiments import read_experiments
     from opentrans.reporting.results import (
         CKA_METRICS,
         COST_METRICS,
@@ -34,7 +33,8 @@ def run(args: argparse.Namespace) -> None:
         count_iterations,
     )
     from opentrans.reporting.tables import Sources, build_table, read_paper, write_caption, write_table
-    from opentrans.reporting.traces import read_logs, read_rounds
+    from opentrans.reporting.tidy import read_logs, read_rounds
+    from opentrans.runs.table import read_experiments
 
     config: Config = args.config
     experiments = read_experiments(args.experiments, config)

@@ -22,8 +22,8 @@ def run(args: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     from opentrans.costs.workload import plan_work
-    from opentrans.data.datasets import DATASETS
-    from opentrans.experiments import read_experiments
+    from opentrans.data.sources.registry import DATASETS
+    from opentrans.runs.table import read_experiments
 
     seconds = dict(parse_seconds(entry) for entry in args.seconds)
     experiments = read_experiments(Path(args.config.experiments), args.config)

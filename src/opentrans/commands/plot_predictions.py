@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.data.prepared import PreparedDataset
     from opentrans.reporting.figures.qualitative import plot_pictures
     from opentrans.reporting.figures.write import write_figures
-    from opentrans.reporting.pictures import Predictions, select_pictures
+    from opentrans.reporting.images import Predictions, select_pictures
 
     dataset = PreparedDataset.open(args.dataset)
     predictions = [Predictions.read(path) for path in args.predictions]

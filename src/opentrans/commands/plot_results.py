@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.reporting.figures.write import write_figures
     from opentrans.reporting.results import read_results
     from opentrans.reporting.tables import read_paper
-    from opentrans.reporting.traces import read_costs
+    from opentrans.reporting.tidy import read_costs
 
     results, costs = read_results(args.results), read_costs(args.costs)
     settings = args.config.figures

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     """Plot and write ``density_layers`` and ``density_rounds``."""
     from opentrans.reporting.figures.density import plot_layers, plot_rounds
     from opentrans.reporting.figures.write import write_figures
-    from opentrans.reporting.traces import read_layers, read_rounds
+    from opentrans.reporting.tidy import read_layers, read_rounds
 
     figures = {
         "density_layers": plot_layers(read_layers(args.layers)),

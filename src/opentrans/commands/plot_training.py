@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     """Plot and write ``training_subnetworks`` and ``training_freezing``."""
     from opentrans.reporting.figures.training import plot_freezing, plot_subnetworks
     from opentrans.reporting.figures.write import write_figures
-    from opentrans.reporting.traces import read_logs
+    from opentrans.reporting.tidy import read_logs
 
     logs = read_logs(args.logs)
     figures = {"training_subnetworks": plot_subnetworks(logs), "training_freezing": plot_freezing(logs)}

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Check everything that is quick to check, then load the run and segment."""
-    from opentrans.prediction.pictures import find_pictures, read_picture
+    from opentrans.prediction.images import find_pictures, read_picture
     from opentrans.prediction.words import parse_classes
-    from opentrans.runs import TrainedRun, find_run
+    from opentrans.runs.find import TrainedRun, find_run
 
     if not 0 <= args.alpha <= 1:
         raise UserError("--alpha", f"{args.alpha} is not between 0 and 1", "take for example 0.5")
@@ -76,9 +76,9 @@ def write_results(
     from tabulate import tabulate
 
     from opentrans.data.maps import encode_map
-    from opentrans.files import atomic_path, write_bytes, write_csv
-    from opentrans.palette import get_colours
+    from opentrans.data.palette import get_colours
     from opentrans.prediction.drawing import draw_legend, draw_overlay
+    from opentrans.system.files import atomic_path, write_bytes, write_csv
 
     titles, classes = vocabulary.titles, len(vocabulary)
     pixels = np.bincount(labels.ravel(), minlength=classes)

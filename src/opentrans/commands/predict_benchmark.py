@@ -23,12 +23,13 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.clip.text import TextEmbeddings
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.evaluation.run import resize_image
-    from opentrans.experiments import get_named
-    from opentrans.files import sha256
-    from opentrans.models.loading import load_target
-    from opentrans.reporting.pictures import select_pictures
-    from opentrans.tensors import save_tensors, select_device
+    from opentrans.evaluation.evaluate import resize_image
+    from opentrans.evaluation.loading import load_target
+    from opentrans.reporting.images import select_pictures
+    from opentrans.runs.table import get_named
+    from opentrans.system.device import select_device
+    from opentrans.system.files import sha256
+    from opentrans.system.tensors import save_tensors
 
     config, settings = args.config, args.config.evaluation
     get_named(config.targets, args.target, "--target")

@@ -24,10 +24,10 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.clip.text import TextEmbeddings
     from opentrans.clip.weights import ClipWeights
-    from opentrans.costs.profile import get_network, profile_target
+    from opentrans.costs.layer_costs import get_network, profile_target
     from opentrans.costs.tables import write_profile
-    from opentrans.experiments import get_named
     from opentrans.models.registry import build_target
+    from opentrans.runs.table import get_named
 
     config: Config = args.config
     settings = get_named(config.targets, args.target, "--target")

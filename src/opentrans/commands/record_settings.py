@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Check the configuration against its experiments sheet and write what they come to."""
     from opentrans.errors import UserError
-    from opentrans.files import write_json
-    from opentrans.settings import describe_settings
+    from opentrans.runs.fingerprint import describe_settings
+    from opentrans.system.files import write_json
 
     if args.profile not in (None, args.config.profile):
         problem = f"is {args.config.profile!r}, but {args.profile!r} is asked for"

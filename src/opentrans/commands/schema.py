@@ -15,6 +15,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the schema."""
     from opentrans.config import Config
-    from opentrans.files import write_json
+    from opentrans.system.files import write_json
 
     write_json(args.output, Config.model_json_schema())

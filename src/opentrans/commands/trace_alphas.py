@@ -25,13 +25,13 @@ def run(args: argparse.Namespace) -> None:
     """Fit the weights of each iteration, write a row for each layer; alpha is empty where no fit is possible."""
     import torch
 
-    from opentrans.files import write_csv
-    from opentrans.freezing.alphas import format_number
-    from opentrans.freezing.weights import restore_removed, select_convolutions
+    from opentrans.freezing.fits import format_number
+    from opentrans.freezing.select import restore_removed, select_convolutions
+    from opentrans.freezing.spectra import estimate_alphas
     from opentrans.pruning.subnetwork import Subnetwork
-    from opentrans.spectra import estimate_alphas
+    from opentrans.system.files import write_csv
     from opentrans.training.checkpoint import load_checkpoint
-    from opentrans.training.trace import get_trace
+    from opentrans.training.snapshots import get_trace
 
     torch.set_num_threads(args.config.threads.run)
     subnetwork = Subnetwork.load(args.before_mask) if args.before_mask else None

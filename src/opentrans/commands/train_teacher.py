@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.clip.teacher import get_architecture
     from opentrans.clip.zero_shot import assess_zero_shot
     from opentrans.errors import UserError
-    from opentrans.files import write_csv, write_json
-    from opentrans.tensors import select_device
+    from opentrans.system.device import select_device
+    from opentrans.system.files import write_csv, write_json
 
     recipe = args.config.teacher.pretraining
     if recipe is None:

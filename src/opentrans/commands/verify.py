@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print a line for each thing that differs; a file that differs is an error, other code or versions are not."""
     from opentrans.errors import UserError
-    from opentrans.files import require_folder
-    from opentrans.provenance import verify
+    from opentrans.runs.provenance import verify
+    from opentrans.system.files import require_folder
 
     records: list[Path] = []
     findings = verify(require_folder(args.results, "give the folder of results"), records.append)

@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from opentrans.errors import UserError
-from opentrans.files import read_csv, write_text
+from opentrans.system.files import read_csv, write_text
 
 Paper = Mapping[tuple[str, str, str, str], float]
 GIGA, MEGA = 1e9, 1e6

@@ -8,14 +8,14 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from opentrans.clip.backbone import get_prunable
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import Config
 from opentrans.costs.counting import Density, LayerCost, inference_costs
-from opentrans.costs.profile import get_network, profile_target
-from opentrans.models.backbone import get_prunable
-from opentrans.models.protocol import Target
+from opentrans.costs.layer_costs import get_network, profile_target
 from opentrans.models.registry import build_target
+from opentrans.models.target import Target
 
 FLOPS_PER_MAC = 2
 PART_DEPTH, PART_DOTS = 4, 2  # how deep parts are counted and listed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from opentrans.costs.counting import Density, LayerCost
 from opentrans.errors import UserError
-from opentrans.files import read_csv, write_csv
+from opentrans.system.files import read_csv, write_csv
 
 PROFILE_REMEDY = "profile the target again"
 YES, NO = ("yes", "true", "1"), ("no", "false", "0")

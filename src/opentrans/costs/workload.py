@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opentrans.config import Config, SubnetworkRecipe
-from opentrans.experiments import Experiment, Run, runs_of
+from opentrans.runs.table import Experiment, Run, runs_of
 
 SECONDS_AN_HOUR = 3600
 

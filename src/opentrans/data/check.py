@@ -9,11 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from opentrans.config import Config
-from opentrans.data.datasets import get_dataset, name_place, open_source
 from opentrans.data.prepared import read_rgb
-from opentrans.data.source import ROOT_REMEDY, WORLD_MARKER, Item, Source
+from opentrans.data.sources.base import ROOT_REMEDY, WORLD_MARKER, Item, Source
+from opentrans.data.sources.registry import get_dataset, name_place, open_source
 from opentrans.errors import UserError
-from opentrans.pools import open_pool
+from opentrans.system.pools import open_pool
 
 SAMPLE = 3  # pictures of each split that are decoded even without `deep`
 LONG_NAMES = {"train": "training", "val": "validation"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from opentrans.data.source import Known
+from opentrans.data.sources.base import Known
 from opentrans.errors import UserError
 
 SMALL = 0.01  # relative difference that is not worth a remark

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from opentrans.data.folders import check_replaceable, replace_folder
 from opentrans.errors import UserError
-from opentrans.files import sha256
+from opentrans.system.files import sha256
+from opentrans.system.folders import check_replaceable, replace_folder
 
 JOURNAL = "journal.jsonl"
 FLUSH_EVERY = 64

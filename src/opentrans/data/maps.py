@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image
 
+from opentrans.data.palette import get_palette
 from opentrans.errors import UserError
-from opentrans.palette import get_palette
 
 try:
     import pyspng

@@ -12,16 +12,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from opentrans.config import DataConfig
-from opentrans.data.datasets import open_source
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.journal import Entry, Journal, make_stamp, resumable_folder
 from opentrans.data.maps import encode_map, get_size
 from opentrans.data.prepared import INDEX_FIELDS
-from opentrans.data.source import Decoded, Item, Source
+from opentrans.data.sources.base import Decoded, Item, Source
+from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
-from opentrans.files import write_csv, write_json
-from opentrans.pools import open_pool
-from opentrans.sources import hash_sources
+from opentrans.runs.code_digest import hash_sources
+from opentrans.system.files import write_csv, write_json
+from opentrans.system.pools import open_pool
 
 PARTS = ("labels", "segments", "images")
 ENTRIES = {"index.csv", "vocabulary.json", "stats.json", *PARTS}
@@ -34,7 +34,7 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
     download nor the code has changed.
 
     Args:
-        dataset: a key of `opentrans.data.datasets.DATASETS`.
+        dataset: a key of `opentrans.data.sources.registry.DATASETS`.
         split: ``train`` or ``val``; `config.splits` may map it to another official split.
         config: where the downloads are and how they are prepared.
         destination: folder to write; an earlier preparation there is replaced.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from opentrans.errors import UserError
-from opentrans.files import read_csv, read_json, write_json
+from opentrans.system.files import read_csv, read_json, write_json
 
 INDEX_FIELDS = ("image_id", "image", "label", "segments", "height", "width", "image_sha256", "label_sha256")
 PREPARE_AGAIN = "run the preparation of this data set again"

@@ -10,8 +10,8 @@ import numpy as np
 
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
-from opentrans.files import read_csv, write_csv
-from opentrans.freezing.alphas import LayerSpectrum, Row, describe_size, format_number, parse_name, parse_number
+from opentrans.freezing.fits import LayerSpectrum, Row, describe_size, format_number, parse_name, parse_number
+from opentrans.system.files import read_csv, write_csv
 
 FIELDS = ("layer", "shape", "weights", "alpha", "fit_quality", "xmin", "frozen", "note")
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
@@ -71,7 +71,7 @@ def make_plan(recipe: FreezeRecipe, spectra: Sequence[LayerSpectrum], seed: int)
     alphas the earlier layer goes first. A layer without a fit is never frozen, its note says why.
 
     Of a pruned backbone the paper computes alpha "after pruning, before adopting the masks" (Fig. 6): which weights
-    `spectra` are fits of, these or the masked ones, is the recipe's `weights` (`opentrans.freezing.weights`).
+    `spectra` are fits of, these or the masked ones, is the recipe's `weights` (`opentrans.freezing.select`).
     """
     fitted = [index for index, spectrum in enumerate(spectra) if math.isfinite(spectrum.alpha)]
     count = math.floor(Fraction(str(recipe.ratio)) * len(fitted)) if recipe.method != "none" else 0

@@ -17,7 +17,7 @@ from torch import Tensor
 from opentrans.errors import UserError, shorten
 from opentrans.integrations.locating import nearest
 from opentrans.models.fcclip import MAX_SCALE
-from opentrans.tensors import load_tensors
+from opentrans.system.tensors import load_tensors
 
 CLIP, VISUAL = "backbone.clip_model.", "backbone.clip_model.visual."
 PREDICTOR = "sem_seg_head.predictor."
@@ -161,7 +161,7 @@ def export_state(ours: Mapping[str, Tensor], clip: Mapping[str, Tensor]) -> dict
 
 def write_detectron2(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write ``{"model": state}`` as detectron2's checkpointer reads it (``.pth``)."""
-    from opentrans.files import atomic_path
+    from opentrans.system.files import atomic_path
 
     with atomic_path(path) as temporary:
         torch.save({"model": dict(state), "__author__": "opentrans", "matching_heuristics": False}, temporary)

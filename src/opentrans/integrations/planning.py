@@ -13,11 +13,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError, shorten
-from opentrans.freezing.alphas import LayerSpectrum
+from opentrans.freezing.fits import LayerSpectrum
 from opentrans.freezing.plan import FreezePlan, make_plan
+from opentrans.freezing.spectra import estimate_alphas
 from opentrans.integrations.locating import Located, locate, nearest
-from opentrans.spectra import estimate_alphas
-from opentrans.tensors import load_tensors
+from opentrans.system.tensors import load_tensors
 
 KINDS = ("conv", "linear")
 ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")  # torch's own attention holds these

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from opentrans.errors import UserError
-from opentrans.freezing.freeze import set_frozen
+from opentrans.freezing.apply import set_frozen
 from opentrans.freezing.plan import FreezePlan
 from opentrans.integrations.locating import COUNTER, Located, check_names, locate
 from opentrans.pruning.subnetwork import Masks, Subnetwork

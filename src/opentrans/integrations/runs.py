@@ -12,10 +12,10 @@ from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
-from opentrans.files import sha256, write_text
 from opentrans.integrations.fcclip import REMEDY, get_clip, import_state
 from opentrans.models.registry import build_target
-from opentrans.runs import CHECKPOINT, name_config
+from opentrans.runs.find import CHECKPOINT, name_config
+from opentrans.system.files import sha256, write_text
 from opentrans.training.checkpoint import save_checkpoint
 
 

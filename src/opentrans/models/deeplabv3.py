@@ -6,12 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
-from opentrans.models.backbone import ClipBackbone
 from opentrans.models.classifier import TextClassifier
-from opentrans.models.protocol import (
+from opentrans.models.registry import register
+from opentrans.models.strips import pixel_argmax
+from opentrans.models.target import (
     IGNORE,
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -21,8 +23,6 @@ from opentrans.models.protocol import (
     get_frame,
     pad_images,
 )
-from opentrans.models.registry import register
-from opentrans.models.strips import pixel_argmax
 
 ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
 

@@ -5,15 +5,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from opentrans.clip.backbone import ClipBackbone, MaskedAttentionPool
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, ClipSource
 from opentrans.config import TargetConfig
-from opentrans.models.backbone import ClipBackbone, MaskedAttentionPool
 from opentrans.models.classifier import TextClassifier, class_cosines
 from opentrans.models.mask2former import MaskHead, SetCriterion, add_terms, make_config
-from opentrans.models.protocol import Batch, Normalize, Target, get_frame, pad_images
 from opentrans.models.registry import register
 from opentrans.models.strips import mask_argmax
+from opentrans.models.target import Batch, Normalize, Target, get_frame, pad_images
 
 MAX_SCALE = 100.0
 

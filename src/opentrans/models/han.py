@@ -5,11 +5,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
 from opentrans.distillation import tgkd
-from opentrans.models.backbone import ClipBackbone
 from opentrans.models.classifier import TextClassifier
 from opentrans.models.mask2former import (
     MaskHead,
@@ -19,9 +19,9 @@ from opentrans.models.mask2former import (
     add_terms,
     make_config,
 )
-from opentrans.models.protocol import IMAGENET_MEAN, IMAGENET_STD, Batch, Normalize, Target, get_frame, pad_images
 from opentrans.models.registry import register
 from opentrans.models.strips import mask_argmax
+from opentrans.models.target import IMAGENET_MEAN, IMAGENET_STD, Batch, Normalize, Target, get_frame, pad_images
 
 
 @register("han")

@@ -15,9 +15,9 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
+from opentrans.clip.backbone import STAGES
 from opentrans.config import TargetConfig
-from opentrans.models.backbone import STAGES
-from opentrans.models.protocol import Batch, Regions, pad_images
+from opentrans.models.target import Batch, Regions, pad_images
 
 CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
 IGNORE_LABEL = -100  # cross entropy's own

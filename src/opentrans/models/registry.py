@@ -6,7 +6,7 @@ from collections.abc import Callable
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
-from opentrans.models.protocol import Target
+from opentrans.models.target import Target
 
 Builder = Callable[[TargetConfig, ClipSource, TextEmbeddings], Target]
 TARGETS: dict[str, Builder] = {}

@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from opentrans.palette import get_colours
+from opentrans.data.palette import get_colours
 
 MIN_SIDE = 480  # smaller pictures are enlarged in the overlay, so that names can be read
 MIN_NAMED_SHARE = 0.004  # of the picture: smaller regions get no name

@@ -10,11 +10,11 @@ from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings, embed_vocabulary
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import Vocabulary
-from opentrans.evaluation.run import resize_image
-from opentrans.models.loading import load_run
-from opentrans.models.protocol import Target
-from opentrans.runs import TrainedRun
-from opentrans.tensors import select_device
+from opentrans.evaluation.evaluate import resize_image
+from opentrans.evaluation.loading import load_run
+from opentrans.models.target import Target
+from opentrans.runs.find import TrainedRun
+from opentrans.system.device import select_device
 
 
 @dataclass(frozen=True)

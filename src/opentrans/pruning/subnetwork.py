@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from opentrans.clip.backbone import STEM_FIRST, get_prunable
 from opentrans.errors import UserError
-from opentrans.models.backbone import STEM_FIRST, get_prunable
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.system.tensors import load_tensors, save_tensors
 
 MASK, WEIGHT, REMOVED = "mask.", "weight.", "removed."
 REMEDY = "find the subnetwork again (find-subnetwork) with the teacher of this configuration"

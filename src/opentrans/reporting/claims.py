@@ -13,8 +13,8 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from opentrans.errors import UserError
-from opentrans.experiments import Experiment
-from opentrans.files import read_csv
+from opentrans.runs.table import Experiment
+from opentrans.system.files import read_csv
 
 FIELDS = ("claim", "text", "left", "right", "metric", "benchmarks", "relation")
 RELATIONS = ("greater everywhere", "greater", "not less", "less", "stable")

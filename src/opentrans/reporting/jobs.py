@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.errors import UserError
-from opentrans.files import require_folder
+from opentrans.system.files import require_folder
 
 MADE_BY = "Snakemake writes these files; remove a damaged one and run its job again"
 

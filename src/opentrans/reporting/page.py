@@ -12,11 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from opentrans.config import Config
 from opentrans.errors import UserError
-from opentrans.reporting.frames import read_frame
 from opentrans.reporting.grid import Grid, build_grid
 from opentrans.reporting.jobs import RuleCost, format_time
-from opentrans.reporting.machine import describe_commit, describe_hardware, describe_versions
-from opentrans.runs import name_config
+from opentrans.reporting.tidy import read_frame
+from opentrans.runs.find import name_config
+from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
 
 TEMPLATES = Path(__file__).parent / "templates"
 TYPES = {".svg": "image/svg+xml", ".png": "image/png"}

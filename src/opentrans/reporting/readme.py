@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from opentrans.errors import UserError
-from opentrans.files import read_json, sha256, write_bytes, write_json, write_text
 from opentrans.reporting.jobs import format_time, read_costs_of_jobs
-from opentrans.reporting.machine import describe_hardware
 from opentrans.reporting.page import read_table_caption
+from opentrans.runs.machine import describe_hardware
+from opentrans.system.files import read_json, sha256, write_bytes, write_json, write_text
 
 BLOCK = re.compile(r"<!-- begin (?P<name>\w+) -->\n(?P<content>.*?)<!-- end (?P=name) -->", re.DOTALL)
 IMAGE = re.compile(r"\]\([^)\s]*images/(?P<name>\w+)\.svg\)")

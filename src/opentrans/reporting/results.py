@@ -8,9 +8,8 @@ import pandas as pd
 
 from opentrans.errors import UserError
 from opentrans.evaluation.miou import DENOMINATORS
-from opentrans.files import read_json, write_text
-from opentrans.reporting.frames import read_frame
-from opentrans.reporting.traces import read_figures
+from opentrans.reporting.tidy import read_figures, read_frame
+from opentrans.system.files import read_json, write_text
 
 KEYS = ["target", "subnetwork", "freeze", "seed", "benchmark"]
 COLUMNS = [*KEYS, "denominator", "miou", "miou_present", "miou_union", "images", "prompts"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from opentrans.errors import UserError
-from opentrans.experiments import Experiment
-from opentrans.files import write_text
-from opentrans.reporting.frames import read_frame
+from opentrans.reporting.tidy import read_frame
+from opentrans.runs.table import Experiment
+from opentrans.system.files import write_text
 
 PAPER_FIELDS = ("table", "row", "target", "metric", "value")
 PUBLISHED = "published"  # the target of a literature row in the paper's values

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from opentrans.errors import UserError
-from opentrans.files import atomic_path, get_cache_folder
+from opentrans.system.files import atomic_path, get_cache_folder
 
 SOURCE = Path(__file__).with_name("kernel.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread")

@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.models.backbone import STAGES, ClipBackbone
-from opentrans.models.resnet import Bottleneck
+from opentrans.clip.backbone import STAGES, ClipBackbone
+from opentrans.clip.resnet import Bottleneck
 from opentrans.sparse.build import Kernel, load_kernel
 from opentrans.sparse.convolution import SparseConv, fold
 from opentrans.sparse.maps import Layout, Maps, Memory

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from opentrans.errors import UserError
-from opentrans.files import check_hash
-from opentrans.tensors import load_tensors, save_tensors
+from opentrans.system.files import check_hash
+from opentrans.system.tensors import load_tensors, save_tensors
 from opentrans.training.randomness import get_random_state, set_random_state
 
 MODEL, OPTIMIZER, RANDOM, EXTRA = "model.", "optimizer.", "random.", "extra."

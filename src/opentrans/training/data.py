@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.data.prepared import PreparedDataset
-from opentrans.models.protocol import IGNORE, Batch, Regions
-from opentrans.regions import RegionKind, get_regions
+from opentrans.data.regions import RegionKind, get_regions
+from opentrans.models.target import IGNORE, Batch, Regions
 
 PAD_VALUE = 128
 VISIBLE_SHARE = 0.5  # a region cut down further than this no longer is what the teacher's embedding describes

@@ -10,18 +10,18 @@ import torch
 from tqdm import tqdm
 
 from opentrans.config import TransferConfig
-from opentrans.files import write_csv
-from opentrans.models.protocol import Target
+from opentrans.models.target import Target
 from opentrans.pruning.subnetwork import MaskKeeper
-from opentrans.signals import defer_signals
+from opentrans.system.files import write_csv
+from opentrans.system.signals import defer_signals
+from opentrans.training.bad_batch import NotFinite, refuse_batch
 from opentrans.training.checkpoint import check_identity, load_checkpoint, restore, save_checkpoint
+from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.joint import JointPruning
-from opentrans.training.refusal import NotFinite, refuse_batch
+from opentrans.training.joint_pruning import JointPruning
 from opentrans.training.schedule import build_optimizer, get_lr
+from opentrans.training.snapshots import Trace
 from opentrans.training.steps import Stepper
-from opentrans.training.trace import Trace
-from opentrans.training.unfinished import Unfinished
 
 LogRow = Mapping[str, object]
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from opentrans.errors import UserError
-from opentrans.failures import explain
-from opentrans.signals import end_with_parent, leave_to_parent
+from opentrans.errors import UserError, explain
+from opentrans.system.signals import end_with_parent, leave_to_parent
 from opentrans.training.data import Example, TrainingData
 from opentrans.training.devices import Group
 

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from opentrans.clip.regions import RegionEmbeddings
+from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TransferConfig
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.experiments import get_named
-from opentrans.files import sha256
-from opentrans.freezing.freeze import apply_freeze_plan
+from opentrans.freezing.apply import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan
-from opentrans.models.protocol import Target
 from opentrans.models.registry import build_target
+from opentrans.models.target import Target
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
-from opentrans.tensors import select_device
+from opentrans.runs.table import get_named
+from opentrans.system.device import select_device
+from opentrans.system.files import sha256
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import Run
-from opentrans.training.joint import JointPruning, make_joint_settings
+from opentrans.training.joint_pruning import JointPruning, make_joint_settings
 from opentrans.training.randomness import seed_generators
 
 

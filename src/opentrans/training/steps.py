@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from opentrans.config import SubnetworkRecipe, TransferConfig
-from opentrans.models.protocol import Batch
+from opentrans.models.target import Batch
 from opentrans.pruning.subnetwork import MaskKeeper
+from opentrans.training.bad_batch import NotFinite
 from opentrans.training.data import Example, TrainingData, collate
 from opentrans.training.devices import (
     RunningStatistics,
@@ -20,7 +21,6 @@ from opentrans.training.devices import (
     sum_over_processes,
 )
 from opentrans.training.loading import Step, load_steps
-from opentrans.training.refusal import NotFinite
 from opentrans.training.schedule import set_lr
 
 Loss = Callable[[Batch], dict[str, Tensor]]

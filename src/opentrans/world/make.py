@@ -8,10 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from opentrans.config import WorldConfig
-from opentrans.data.folders import atomic_folder
 from opentrans.errors import UserError
-from opentrans.files import sha256, write_json
-from opentrans.pools import open_pool
+from opentrans.system.files import sha256, write_json
+from opentrans.system.folders import atomic_folder
+from opentrans.system.pools import open_pool
 from opentrans.world.ade_full import RELEASE, STRANGE_IN, write_ade847
 from opentrans.world.captions import CAPTION_FIELDS, Captioned, make_test_pictures, make_training_pictures
 from opentrans.world.layouts import (

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.files import write_csv, write_json
 from opentrans.reporting.figures.density import plot_layers, plot_rounds
 from opentrans.reporting.figures.training import average_bins, plot_freezing, plot_subnetworks
-from opentrans.reporting.traces import parse_folders, read_costs, read_layers, read_logs, read_rounds
+from opentrans.reporting.tidy import parse_folders, read_costs, read_layers, read_logs, read_rounds
+from opentrans.system.files import write_csv, write_json
 
 FIELDS = ("round", "iterations", "density", "kept", "loss", "a.weight", "b.weight")
 

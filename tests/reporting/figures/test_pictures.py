@@ -6,7 +6,6 @@ from PIL import Image
 
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
 from opentrans.errors import UserError
-from opentrans.files import write_csv
 from opentrans.reporting.figures.qualitative import (
     NOT_ANNOTATED,
     SMALL,
@@ -16,8 +15,9 @@ from opentrans.reporting.figures.qualitative import (
     plot_pictures,
     rank_classes,
 )
-from opentrans.reporting.pictures import Predictions, select_pictures
-from opentrans.tensors import save_tensors
+from opentrans.reporting.images import Predictions, select_pictures
+from opentrans.system.files import write_csv
+from opentrans.system.tensors import save_tensors
 
 IGNORE = 255
 

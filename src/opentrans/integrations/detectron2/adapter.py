@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import read_rgb
 from opentrans.errors import UserError
-from opentrans.evaluation.run import resize_image
-from opentrans.models.protocol import Target
+from opentrans.evaluation.evaluate import resize_image
+from opentrans.models.target import Target
 
 
 class ClassMap:

@@ -16,7 +16,7 @@ from scipy.ndimage import distance_transform_edt
 
 from opentrans.data.prepared import PreparedDataset
 from opentrans.reporting.figures.style import add_panels, draw_notice, get_title, in_style, new_figure, sort_targets
-from opentrans.reporting.pictures import Predictions
+from opentrans.reporting.images import Predictions
 
 # Okabe and Ito's colours without black and grey, then lighter and darker companions.
 PALETTE = (

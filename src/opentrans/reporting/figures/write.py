@@ -6,8 +6,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from opentrans.files import atomic_path
 from opentrans.reporting.figures.style import SETTINGS
+from opentrans.system.files import atomic_path
 
 DPI = 150
 # No date, no version: equal content is equal bytes.

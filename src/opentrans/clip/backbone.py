@@ -1,0 +1,132 @@
+"""The CLIP ResNet trunk as a segmentation backbone, and CLIP's attention pool over masks."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from opentrans.clip.resnet import EXPANSION, Stem, make_stage
+from opentrans.clip.weights import Architecture, ClipSource
+
+STEM_FIRST = "conv1.weight"
+POOL = "attnpool."
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+class ClipBackbone(Stem):
+    """CLIP's ResNet without its attention pool; parameter names are those of open_clip's visual tower.
+
+    `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does. `channels` counts the channels
+    of each feature map.
+    """
+
+    def __init__(self, architecture: Architecture, output_stride: int = 32) -> None:
+        vision = architecture["vision_cfg"]
+        width, blocks = vision["width"], vision["layers"]
+        super().__init__(width)
+        self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
+        self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
+        self.layer3 = make_stage(width * 8, width * 4, blocks[2], *_stride_or_dilate(16, output_stride))
+        self.layer4 = make_stage(width * 16, width * 8, blocks[3], *_stride_or_dilate(32, output_stride))
+        self.channels = {stage: width * EXPANSION * 2**level for level, stage in enumerate(STAGES)}
+
+    @classmethod
+    def of_teacher(cls, teacher: ClipSource, output_stride: int = 32) -> "ClipBackbone":
+        """A backbone that starts from the teacher's weights (dense)."""
+        backbone = cls(teacher.architecture, output_stride)
+        backbone.load_state_dict({name: teacher.visual[name] for name in backbone.state_dict()})
+        return backbone
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+        """Feature maps res2..res5 of normalised images; strides 4, 8, 16, 32 (less where dilated)."""
+        features, current = {}, self.stem(images)
+        for name, layer in zip(STAGES, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
+            features[name] = current = layer(current)
+        return features
+
+
+def _stride_or_dilate(stride: int, output_stride: int) -> tuple[int, int]:
+    """Stride and dilation of the stage that would reach `stride`."""
+    return (2, 1) if stride <= output_stride else (1, stride // output_stride)
+
+
+def get_prunable(backbone: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that pruning ranks: every convolution but the stem's first (Sec. 3.2, released code)."""
+    return {name: weight for name, weight in get_convolutions(backbone).items() if name != STEM_FIRST}
+
+
+def get_convolutions(backbone: nn.Module) -> dict[str, nn.Parameter]:
+    """All convolution weights of a backbone by parameter name, in network order."""
+    parameters = dict(backbone.named_parameters())
+    layers = (name for name, layer in backbone.named_modules() if isinstance(layer, nn.Conv2d))
+    return {f"{name}.weight": parameters[f"{name}.weight"] for name in layers}
+
+
+class _PoolWeights(nn.Module):
+    """The parameters of CLIP's attention pool under open_clip's names."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.empty_like(weights["positional_embedding"]))
+        width = weights["q_proj.weight"].shape[1]
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.c_proj = nn.Linear(width, weights["c_proj.weight"].shape[0])
+        self.load_state_dict(weights)
+
+
+class MaskedAttentionPool(nn.Module):
+    """CLIP's attention pool with the keys restricted to a mask: image regions in CLIP's embedding space.
+
+    Style `clip`: the mean token of a region is the mean over its own positions and attends to itself too; the
+    positional embedding is resized bicubically. With a mask of ones at CLIP's own size this is CLIP's pool.
+    Style `fcclip` is FC-CLIP's arithmetic: the mean over the *whole* map is the query of every region, only the
+    positions inside the mask are keys (not the mean itself), and positional embeddings are resized bilinearly.
+    """
+
+    def __init__(self, teacher: ClipSource, style: Literal["clip", "fcclip"] = "clip") -> None:
+        super().__init__()
+        self.style = style
+        weights = {name.removeprefix(POOL): value for name, value in teacher.visual.items() if name.startswith(POOL)}
+        self.side = round((len(weights["positional_embedding"]) - 1) ** 0.5)
+        self.pool = _PoolWeights(weights)
+        self.heads = weights["positional_embedding"].shape[1] // teacher.architecture["vision_cfg"].get(
+            "head_width", 64
+        )
+        self.requires_grad_(False)
+
+    def _positions(self, height: int, width: int) -> Float[Tensor, "hw c"]:
+        grid: Tensor = self.pool.positional_embedding[1:].unflatten(0, (self.side, self.side)).permute(2, 0, 1)[None]
+        if (height, width) != (self.side, self.side):
+            mode = "bicubic" if self.style == "clip" else "bilinear"
+            grid = F.interpolate(grid, (height, width), mode=mode, align_corners=False)
+        return grid[0].flatten(1).T
+
+    def forward(self, features: Float[Tensor, "b c h w"], masks: Float[Tensor, "b q h w"]) -> Float[Tensor, "b q d"]:
+        """Pool `features` over soft or hard `masks` (positions above 0.5 count; an empty mask takes all).
+
+        Returns embeddings that are not normalised.
+        """
+        inside = masks > 0.5
+        inside = (inside | ~inside.flatten(2).any(-1)[..., None, None]).flatten(2)
+        tokens = features.flatten(2).transpose(1, 2)
+        averaged = inside if self.style == "clip" else torch.ones_like(inside)
+        means = averaged.to(tokens.dtype) / averaged.sum(-1, keepdim=True) @ tokens + self.pool.positional_embedding[0]
+        tokens = tokens + self._positions(*features.shape[-2:])
+        return self._attend(means, tokens, inside)
+
+    def _attend(self, means: Tensor, tokens: Tensor, inside: Tensor) -> Tensor:
+        """Each mean token attends to the positions inside its mask, in style `clip` to itself as well."""
+        pool = self.pool
+        query = pool.q_proj(means).unflatten(-1, (self.heads, -1))
+        query = query / query.shape[-1] ** 0.5
+        keys, values = (layer(tokens).unflatten(-1, (self.heads, -1)) for layer in (pool.k_proj, pool.v_proj))
+        scores = torch.einsum("bqhd,bnhd->bqhn", query, keys).masked_fill(~inside[:, :, None], float("-inf"))
+        if self.style == "fcclip":
+            pooled = torch.einsum("bqhn,bnhd->bqhd", scores.softmax(-1), values)
+            return F.linear(pooled.flatten(2), pool.c_proj.weight, pool.c_proj.bias)
+        own_key, own_value = (layer(means).unflatten(-1, (self.heads, -1)) for layer in (pool.k_proj, pool.v_proj))
+        scores = torch.cat([(query * own_key).sum(-1, keepdim=True), scores], dim=-1).softmax(-1)
+        pooled = torch.einsum("bqhn,bnhd->bqhd", scores[..., 1:], values) + scores[..., :1] * own_value
+        return F.linear(pooled.flatten(2), pool.c_proj.weight, pool.c_proj.bias)

@@ -1,0 +1,163 @@
+"""What a reader of an official download gives: items, vocabulary, and a way to decode one label map."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from opentrans.data.prepared import Vocabulary
+from opentrans.errors import UserError
+from opentrans.system.files import require_folder
+
+COMPLETE = "complete the download, or set data.allow_subset: true"
+ROOT_REMEDY = "set data.raw_root (or data.folders) to where the download lies"
+IGNORE_8 = 255
+IGNORE_16 = 65535
+WORLD_MARKER = "world.json"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of the official download and the file that holds its labels."""
+
+    image_id: str
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Labels (height, width): class index or ignore value; segments: 1-based numbers, 0 none, or None.
+
+    `image` replaces the picture where the preparation changes it (resized); else None. `pixels` counts the pixels
+    of each class, ignored ones last, where the reader knows them already.
+    """
+
+    labels: np.ndarray
+    segments: np.ndarray | None = None
+    image: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the file `where` of a download says of the data set's histograms: figures to check the preparation by.
+
+    `pixels`: pixels of each class. `images`: pictures in which each class occurs; `at_most` if it may be fewer.
+    """
+
+    where: Path
+    pixels: tuple[int, ...] | None = None
+    images: tuple[int, ...] | None = None
+    at_most: bool = False
+
+
+class Source(ABC):
+    """An opened official download of one split."""
+
+    vocabulary: Vocabulary
+    items: tuple[Item, ...]
+    table: np.ndarray = np.zeros(0, np.int64)
+    known: Known | None = None
+
+    @abstractmethod
+    def decode(self, item: Item) -> Decoded:
+        """Read the label map of `item`; a value that the data set does not define is a `UserError`."""
+
+    def fingerprint(self, item: Item) -> bytes:
+        """What besides the two files of `item` decides what `decode` gives."""
+        return self.table.tobytes()
+
+
+def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_subset: bool = False) -> tuple[Item, ...]:
+    """Join pictures and labels by image id, in order of the ids.
+
+    Raises:
+        UserError: a picture without label or a label without picture (unless `allow_subset`), or no pair at all.
+    """
+    if allow_subset:
+        both = sorted(images.keys() & labels.keys())
+        if not both:
+            raise UserError(next(iter(images.values())).parent, "no picture here has a label", COMPLETE)
+        return tuple(Item(key, images[key], labels[key]) for key in both)
+    for have, other, what in ((images, labels, "image has no label"), (labels, images, "label has no image")):
+        alone = sorted(have.keys() - other.keys())
+        if alone:
+            raise UserError(
+                have[alone[0]], f"this {what} ({len(alone)} such)", "complete the download or remove the file"
+            )
+    return tuple(Item(key, images[key], labels[key]) for key in sorted(images))
+
+
+def list_files(folder: Path, pattern: str, suffix: str) -> dict[str, Path]:
+    """Files of `folder` that match `pattern`, by name without `suffix`; none or no folder is a `UserError`."""
+    found = {path.name.removesuffix(suffix): path for path in require_folder(folder, ROOT_REMEDY).glob(pattern)}
+    if not found:
+        raise UserError(folder, f"holds no {pattern}", ROOT_REMEDY)
+    return found
+
+
+def listed_files(
+    stems: Iterable[str], images: Path, labels: Path, suffix: str, allow_subset: bool = False
+) -> tuple[Item, ...]:
+    """Items of a split list: ``{stem}.jpg`` in `images`, ``{stem}{suffix}`` in `labels`; all must exist."""
+    require_folder(images, ROOT_REMEDY), require_folder(labels, ROOT_REMEDY)
+    items = tuple(Item(stem, images / f"{stem}.jpg", labels / f"{stem}{suffix}") for stem in stems)
+    return keep_present(items, images, allow_subset)
+
+
+def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tuple[Item, ...]:
+    """The items whose files exist; without `allow_subset` a missing one is a `UserError`, as is none at all."""
+    kept = []
+    for item in items:
+        missing = [(path, what) for path, what in ((item.image, "image"), (item.label, "label")) if not path.is_file()]
+        if missing and not allow_subset:
+            raise UserError(missing[0][0], f"the {missing[0][1]} of a listed picture is missing", COMPLETE)
+        if not missing:
+            kept.append(item)
+    if not kept:
+        raise UserError(where, "holds none of the listed pictures", ROOT_REMEDY)
+    return tuple(kept)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The non-empty lines of a text file, stripped; a missing file is a `UserError`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(path, "no such file", ROOT_REMEDY) from None
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"not UTF-8 text ({error})", "download this file again") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def look_up(values: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
+    """``table[values]``; a value outside the table, or where it holds -1, is a `UserError`."""
+    if values.ndim != 2 or values.dtype.kind not in "ui":
+        raise UserError(path, "is not a map of whole numbers with one channel", "download this file again")
+    inside = values < len(table)
+    found = table[np.where(inside, values, 0)]
+    wrong = ~inside | (found < 0)
+    if wrong.any():
+        value = int(values[wrong][0])
+        raise UserError(path, f"label value {value} is outside the vocabulary", "download this file again")
+    return found
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Synonyms separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def shifted_table(classes: int, ignore: int) -> np.ndarray:
+    """Stored 0 -> ignore, stored k -> k - 1."""
+    return np.concatenate([[ignore], np.arange(classes)])
+
+
+def check_count(where: Path, found: int, official: tuple[int, ...], allow_subset: bool) -> None:
+    """Compare the number of images with the official one; nothing is compared where none is known."""
+    if official and found not in official and not allow_subset:
+        wanted = " or ".join(map(str, official))
+        raise UserError(where, f"{found} images found, the data set has {wanted}", COMPLETE)

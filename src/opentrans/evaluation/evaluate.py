@@ -1,0 +1,95 @@
+"""Evaluate one target on one benchmark."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from opentrans.clip.text import TextEmbeddings
+from opentrans.data.prepared import PreparedDataset, Vocabulary
+from opentrans.errors import UserError
+from opentrans.evaluation.confusion import add_confusion
+from opentrans.evaluation.miou import DENOMINATORS, mean_iou
+from opentrans.models.target import Target
+
+
+def get_test_size(height: int, width: int, short_side: int | None, max_side: int) -> tuple[int, int]:
+    """Height and width at test: the short side becomes `short_side` unless the long one would pass `max_side`.
+
+    Rounds half up, as detectron2's ``ResizeShortestEdge`` does; `short_side` None keeps the picture's size.
+    """
+    if short_side is None:
+        return height, width
+    scale = min(short_side / min(height, width), max_side / max(height, width))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+
+
+def resize_image(image: np.ndarray, short_side: int | None, max_side: int) -> Float[Tensor, "3 h w"]:
+    """A (height, width, 3) uint8 picture as a tensor with values 0..1 at test size (bilinear, antialiased)."""
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
+    size = get_test_size(image.shape[0], image.shape[1], short_side, max_side)
+    if size == image.shape[:2]:
+        return tensor
+    return F.interpolate(tensor[None], size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+
+
+@torch.inference_mode()
+def evaluate(
+    target: Target,
+    dataset: PreparedDataset,
+    vocabulary: TextEmbeddings,
+    short_side: int | None,
+    max_side: int,
+    title: str = "",
+) -> np.ndarray:
+    """Confusion matrix of `target` over all images of `dataset`; predictions are made at the label map's size.
+
+    The target must be in evaluation mode and on the device of `vocabulary`.
+
+    Raises:
+        UserError: the embeddings and the data set's vocabulary have different numbers of classes.
+    """
+    classes, ignore = len(dataset.vocabulary), dataset.vocabulary.ignore
+    if len(vocabulary) != classes:
+        problem = f"{classes} classes, but {len(vocabulary)} are embedded"
+        raise UserError(dataset.folder / "vocabulary.json", problem, "embed this vocabulary again")
+    confusion = np.zeros((classes, classes), np.int64)
+    for index in tqdm(range(len(dataset)), desc=title or "evaluate", unit="image", file=sys.stderr):
+        label = dataset.label(index)
+        image = resize_image(dataset.image(index), short_side, max_side).to(vocabulary.embeddings.device)
+        prediction = target.predict(image, vocabulary, (label.shape[0], label.shape[1]))
+        add_confusion(confusion, prediction.cpu().numpy(), label, ignore)
+    return confusion
+
+
+def summarize(confusion: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The metrics of one benchmark: mIoU by both denominators and the IoU of each class that is counted, in percent."""
+    values = {name: mean_iou(confusion, name) for name in DENOMINATORS}
+    truth = confusion.sum(axis=1)
+    classes = [
+        {"index": index, "name": name, "pixels": int(truth[index]), "iou": _finite(iou)}
+        for index, (name, iou) in enumerate(zip(vocabulary.titles, values["union"][1], strict=True))
+    ]
+    return {"miou": {name: _finite(value[0]) for name, value in values.items()}, "classes": classes}
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN: None stands for "not counted"."""
+    return None if np.isnan(value) else float(value)
+
+
+def describe_protocol(denominator: str, prompts: str, short_side: int | None, max_side: int) -> Mapping[str, Any]:
+    """What a reader must know to compare a figure with another."""
+    return {
+        "denominator": denominator,
+        "prompts": prompts,
+        "short_side": short_side,
+        "max_side": max_side,
+        "checkpoint": "last iteration",
+    }

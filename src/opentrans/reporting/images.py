@@ -1,0 +1,58 @@
+"""A few pictures of a benchmark: which ones are shown, and what a run predicts for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from opentrans.data.prepared import PreparedDataset
+from opentrans.errors import UserError
+from opentrans.reporting.tidy import parse_folders
+from opentrans.system.tensors import load_tensors
+
+PREDICT_AGAIN = "predict the benchmark's pictures again (predict-benchmark)"
+
+
+def select_pictures(dataset: PreparedDataset, count: int, ids: Sequence[str]) -> list[int]:
+    """Places of the pictures to show: those of `ids`, or `count` evenly spaced ones (never chosen by a result).
+
+    Raises:
+        UserError: an id is not in the data set.
+    """
+    if not ids:
+        places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round()
+        return [int(place) for place in places]
+    known = {record.image_id: place for place, record in enumerate(dataset.records)}
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        problem = f"the benchmark has no picture {unknown[0]!r}"
+        raise UserError("figures.picture_ids", problem, f"{dataset.folder / 'index.csv'} lists them")
+    return [known[name] for name in ids]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one run predicts: `maps[image_id]` is a (height, width) array of class indices."""
+
+    target: str
+    subnetwork: str
+    freeze: str
+    maps: dict[str, np.ndarray]
+
+    @classmethod
+    def read(cls, path: Path) -> "Predictions":
+        """Read what `predict-benchmark` wrote; the run is read from the folders that hold the file."""
+        run = parse_folders(path, "run")
+        tensors, _ = load_tensors(path, PREDICT_AGAIN)
+        maps = {name: tensor.numpy().astype(np.int32) for name, tensor in tensors.items()}
+        return cls(str(run["target"]), str(run["subnetwork"]), str(run["freeze"]), maps)
+
+    def get(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The prediction for one picture; missing or of another size than the ground truth is a `UserError`."""
+        where = f"prediction of {self.target} for picture {image_id}"
+        if image_id not in self.maps:
+            raise UserError(where, "is missing", PREDICT_AGAIN)
+        if self.maps[image_id].shape != shape:
+            raise UserError(where, f"is {self.maps[image_id].shape}, the ground truth {shape}", PREDICT_AGAIN)
+        return self.maps[image_id]

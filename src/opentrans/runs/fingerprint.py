@@ -1,0 +1,37 @@
+"""What the results of a profile depend on, key by key: Snakemake's rerun triggers in a form that DVC can compare."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from opentrans.config import Config
+from opentrans.runs.code_digest import hash_sources, list_commands
+from opentrans.runs.table import Run, read_experiments, runs_of
+
+
+def describe_settings(config: Config) -> dict[str, Any]:
+    """The merged configuration, the sheet and what it asks for, and the code.
+
+    Keys: ``config``, every setting, defaults written out; ``experiments``, the sheet's rows; ``subnetworks``,
+    ``runs`` and ``evaluated``, the jobs that they come to; ``prompts``, those that the targets use; ``code``, a digest
+    of the sources of each verb.
+
+    Raises:
+        UserError: the sheet names something that the configuration lacks.
+    """
+    experiments = read_experiments(Path(config.experiments), config)
+    runs = runs_of(experiments, config.tables, config.seeds)
+    evaluated = runs_of(experiments, config.tables, config.seeds, evaluated_only=True)
+    return {
+        "config": config.model_dump(mode="json"),
+        "experiments": [asdict(experiment) for experiment in experiments],
+        "subnetworks": sorted({f"{run.subnetwork}/seed{run.seed}" for run in runs}),
+        "runs": sorted(map(_name, runs)),
+        "evaluated": sorted(map(_name, evaluated)),
+        "prompts": sorted({target.prompts for target in config.targets.values()}),
+        "code": {verb: hash_sources(verb) for verb in list_commands()},
+    }
+
+
+def _name(run: Run) -> str:
+    return f"{run.target}/{run.subnetwork}/{run.freeze}/seed{run.seed}"

@@ -1,0 +1,141 @@
+"""Where results come from: beside each output of a verb a record of code, configuration, inputs, versions and machine.
+
+The record of ``runs/.../checkpoint.safetensors``, written by ``finetune``, is
+``runs/.../checkpoint.safetensors.finetune.provenance.json``; one record covers all files that the verb wrote. It holds
+no time and no path of the machine, so that equal runs leave equal bytes. Paths in it are relative to its own folder.
+"""
+
+import argparse
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opentrans.config import Config
+from opentrans.errors import UserError
+from opentrans.runs.code_digest import hash_sources
+from opentrans.runs.machine import describe_hardware, describe_versions
+from opentrans.system.files import HASH_SUFFIX, get_written, read_json, sha256, write_json
+
+SUFFIX = ".provenance.json"
+FIELDS = ("verb", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs", "versions", "hardware")
+
+
+def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> None:
+    """After the verb of `args` succeeded: write its record, if it has an output."""
+    written = _list_outputs(args)
+    if not written or os.environ.get("RANK", "0") != "0":  # of several processes the first writes
+        return
+    output = getattr(args, "output", None)
+    if not isinstance(output, Path) or (output.is_dir() and written[0] in get_written()):
+        output = written[0]  # several jobs of a verb may share a folder
+    record = output.with_name(f"{output.name}.{args.verb}{SUFFIX}")
+    inputs = sorted({*config_files, *_list_inputs(args)} - set(written))
+    config: Config | None = args.config
+    content = {
+        "verb": args.verb,
+        "code": hash_sources(args.verb),
+        "configuration_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest() if config else None,
+        "arguments": {name: value for name, value in sorted(vars(args).items()) if isinstance(value, str | int)},
+        "seed": getattr(args, "seed", config.world.seed if config and config.world else None),
+        "inputs": _hash_files(inputs, record.parent),
+        "outputs": _hash_files(written, record.parent),
+        "versions": describe_versions(),
+        "hardware": describe_hardware(),
+    }
+    write_json(record, content)
+
+
+def _list_outputs(args: argparse.Namespace) -> list[Path]:
+    """What the verb wrote where its arguments say; for a folder that was built elsewhere and renamed, its files."""
+    written, named = set(get_written()), [path for path in vars(args).values() if isinstance(path, Path)]
+    found = {path for path in written if path in named or any(folder in path.parents for folder in named)}
+    found = {path for path in found if path.is_file() and path.suffix != HASH_SUFFIX}
+    output = getattr(args, "output", None)
+    return sorted(found or (_list_files(output) if isinstance(output, Path) else set()))
+
+
+def _list_files(path: Path) -> set[Path]:
+    """A file, or the files right inside a folder: those of a prepared data set hold the hashes of the others."""
+    if path.is_dir():
+        return {entry for entry in path.iterdir() if entry.is_file() and not entry.name.endswith(SUFFIX)}
+    return {path} if path.is_file() else set()
+
+
+def _list_inputs(args: argparse.Namespace) -> Iterator[Path]:
+    """Files and folders that the arguments name, also as ``NAME=PATH``."""
+    for name, value in vars(args).items():
+        if name not in ("config", "output", "output_dir", "verb"):
+            for item in value if isinstance(value, list) else [value]:
+                path = item if isinstance(item, Path) else Path(item.partition("=")[2] if "=" in str(item) else "")
+                if path != Path():
+                    yield from _list_files(path)
+
+
+def _hash_files(paths: Iterable[Path], folder: Path) -> dict[str, str]:
+    return {Path(os.path.relpath(path, folder)).as_posix(): sha256(path) for path in paths}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that no longer matches: `where` the record or file, `problem` what differs; `fatal` for files."""
+
+    where: Path
+    problem: str
+    fatal: bool = True
+
+
+def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -> list[Finding]:
+    """Recompute the hashes of all records under `folder`.
+
+    Args:
+        folder: the results, anywhere; inputs outside of it are looked for relative to the records.
+        on_record: called with each record.
+
+    Returns:
+        What no longer matches: files that changed or are gone, and, not fatal, code and versions that are others now.
+
+    Raises:
+        UserError: there is no record, or one is unreadable.
+    """
+    records = sorted(folder.rglob(f"*{SUFFIX}"))
+    if not records:
+        raise UserError(folder, "holds no provenance record", "give the folder of results that opentrans wrote")
+    known: dict[Path, str] = {}
+    findings: list[Finding] = []
+    for record in records:
+        on_record(record)
+        findings += _verify_record(record, known)
+    return findings
+
+
+def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
+    content = read_record(record)
+    for kind, changed in (("outputs", "changed since it was written"), ("inputs", "not what this was made from")):
+        for name, expected in content[kind].items():
+            path = Path(os.path.normpath(record.parent / name))
+            if not path.is_file():
+                yield Finding(record, f"{kind[:-1]} {name} is gone")
+            elif known.setdefault(path, sha256(path)) != expected:
+                yield Finding(record, f"{kind[:-1]} {name} is {changed}" if kind == "inputs" else f"{name} {changed}")
+    try:
+        code = hash_sources(content["verb"])
+    except FileNotFoundError:
+        code = "gone"
+    if code != content["code"]:
+        yield Finding(record, f"made by other code of {content['verb']}", fatal=False)
+    now, then = describe_versions(), content["versions"]
+    other = [f"{name} {then[name]} (now {now.get(name, 'none')})" for name in then if now.get(name) != then[name]]
+    if other:
+        yield Finding(record, f"made with {', '.join(other)}", fatal=False)
+
+
+def read_record(record: Path) -> dict[str, Any]:
+    """Read a record; a damaged one is a `UserError`."""
+    content: dict[str, Any] = read_json(record)
+    wrong = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
+    if wrong or not all(isinstance(content[field], dict) for field in ("inputs", "outputs", "versions")):
+        raise UserError(record, f"field {wrong[0] if wrong else 'inputs or outputs'} is missing", "make it again")
+    return content

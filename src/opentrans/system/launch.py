@@ -1,0 +1,77 @@
+"""``python -m opentrans.system.launch GPUS VERB ...``: a verb in one process for each GPU, through ``torchrun``.
+
+The workflow passes a rule's GPU resource. Processes are never more than the machine's GPUs; with one or none the
+verb runs here. Results do not depend on the number (see `opentrans.training.devices`), only the time does.
+
+The exit status is the verb's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to all
+processes, which save and end; they also end when this one is killed.
+"""
+
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+
+from opentrans.system.signals import INTERRUPTED_STATUS, LAUNCHER, Interrupted, catch_signals
+
+QUIET = {"LOGLEVEL": "CRITICAL"}  # of torchrun: the verb says itself in one line what is wrong
+SHUTDOWN = 60  # seconds that the processes have to save, once a signal came in or one of them died
+
+
+def count_gpus() -> int:
+    """GPUs that this process may use; asking makes no CUDA context."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def run_processes(processes: int, words: Sequence[str]) -> int:
+    """Run the verb in so many processes and wait for all of them; returns the exit status of the first that failed."""
+    os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
+    os.environ[LAUNCHER] = str(os.getpid())
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # Not torchrun's command line: it takes the verb's --log for an option of its own.
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        logs_specs=DefaultLogsSpecs(os.devnull),
+        max_restarts=0,
+        # SIGTERM and SIGINT are ours: torchrun's handler would break off the shutdown at the second signal.
+        signals_to_handle="SIGHUP,SIGQUIT",
+        shutdown_timeout=SHUTDOWN,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "opentrans", *words)
+    except ChildFailedError as error:
+        status = next(iter(error.failures.values())).exitcode
+        return status if status > 0 else 128 - status  # killed by a signal: as a shell says it
+    finally:
+        del os.environ[LAUNCHER]
+    return 0
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Replace this process by the verb, or run it in several processes."""
+    wanted = int(arguments[0]) if arguments and arguments[0].isdecimal() else None
+    if wanted is None or len(arguments) < 2:
+        sys.exit("usage: python -m opentrans.system.launch GPUS VERB ...")
+    try:
+        with catch_signals():
+            processes = min(wanted, count_gpus()) if wanted > 1 else wanted
+            if processes > 1:
+                sys.exit(run_processes(processes, arguments[1:]))
+    except Interrupted as end:
+        print(f"opentrans {arguments[1]}: {end}", file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
+    os.execv(sys.executable, [sys.executable, "-m", "opentrans", *arguments[1:]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

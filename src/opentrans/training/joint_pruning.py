@@ -1,0 +1,60 @@
+"""Pruning inside a target: distillation and segmentation losses together, no search and no fine-tuning (Table 6)."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from opentrans.clip.backbone import get_prunable
+from opentrans.config import SubnetworkRecipe, TransferConfig
+from opentrans.errors import UserError
+from opentrans.pruning.magnitude import plan_rounds, prune_smallest
+from opentrans.pruning.subnetwork import MaskKeeper, Masks, count_kept
+
+
+@dataclass(frozen=True)
+class JointPruning:
+    """After every `every` iterations the backbone keeps only `kept[k]` weights, until the last round k."""
+
+    kept: list[int]
+    every: int
+
+    @classmethod
+    def of_recipe(cls, recipe: SubnetworkRecipe, backbone: nn.Module) -> "JointPruning":
+        """The rounds of Algorithm 1 for this backbone."""
+        total = sum(weight.numel() for weight in get_prunable(backbone).values())
+        return cls(plan_rounds(total, recipe.prune_share, recipe.density), recipe.iterations)
+
+    def prune(self, backbone: nn.Module, iteration: int) -> MaskKeeper | None:
+        """End a round if `iteration` iterations end one: the keeper of the new masks, which are applied."""
+        number, rest = divmod(iteration, self.every)
+        if rest or not 1 <= number <= len(self.kept):
+            return None
+        weights, masks = get_prunable(backbone), find_masks(backbone)
+        keeper = MaskKeeper(backbone, prune_smallest(weights, masks, count_kept(masks) - self.kept[number - 1]))
+        keeper.apply()
+        return keeper
+
+    def restore(self, backbone: nn.Module, iteration: int, where: object) -> MaskKeeper:
+        """The keeper of a resumed run: pruned weights are exactly zero, so the weights tell the masks.
+
+        Raises:
+            UserError: naming `where`, when the weights do not hold what the rounds so far left.
+        """
+        masks = find_masks(backbone)
+        done = min(iteration // self.every, len(self.kept))
+        if done and count_kept(masks) != self.kept[done - 1]:
+            problem = f"{count_kept(masks)} weights are not zero, {self.kept[done - 1]} remain after round {done}"
+            raise UserError(where, problem, "delete it and run the training again")
+        return MaskKeeper(backbone, masks)
+
+
+def find_masks(backbone: nn.Module) -> Masks:
+    """Which prunable weights are not zero."""
+    return {name: weight.detach() != 0 for name, weight in get_prunable(backbone).items()}
+
+
+def make_joint_settings(transfer: TransferConfig, recipe: SubnetworkRecipe, rounds: int) -> TransferConfig:
+    """The target's training for as long as the rounds take, without learning-rate steps (Algorithm 1 has none)."""
+    optimizer = transfer.optimizer.model_copy(update={"milestones": []})
+    iterations = rounds * recipe.iterations + recipe.recovery_iterations
+    return transfer.model_copy(update={"iterations": iterations, "warmup_iterations": 0, "optimizer": optimizer})
