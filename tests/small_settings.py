@@ -1,4 +1,4 @@
-"""The smallest configuration there is, for tests of verbs and readers that use little of it; they add the rest."""
+"""The smallest configuration there is, for tests of commands and readers that use little of it; they add the rest."""
 
 SMALL = """
 profile: test

@@ -17,14 +17,14 @@ EXPECTED = {
 }  # fmt: skip
 
 
-def test_every_step_of_the_workflow_is_a_verb():
+def test_every_step_of_the_workflow_is_a_command():
     assert set(list_commands()) >= EXPECTED
 
 
-@pytest.mark.parametrize("verb", sorted(EXPECTED))
-def test_every_verb_explains_itself(verb, capsys):
+@pytest.mark.parametrize("command", sorted(EXPECTED))
+def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as caught:
-        main([verb, "--help"])
+        main([command, "--help"])
     assert caught.value.code == 0
     assert "--config" in capsys.readouterr().out
 

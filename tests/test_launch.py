@@ -15,7 +15,7 @@ def started(monkeypatch):
 
 
 @pytest.mark.parametrize(("wanted", "present", "processes"), [(0, 8, 1), (1, 8, 1), (4, 8, 4), (8, 2, 2), (4, 0, 1)])
-def test_a_verb_gets_a_process_for_each_gpu_that_there_is(monkeypatch, started, wanted, present, processes):
+def test_a_command_gets_a_process_for_each_gpu_that_there_is(monkeypatch, started, wanted, present, processes):
     monkeypatch.setattr(launch, "count_gpus", lambda: present)
     with suppress(SystemExit):
         launch.main([str(wanted), "finetune", "--seed", "0"])
@@ -24,5 +24,5 @@ def test_a_verb_gets_a_process_for_each_gpu_that_there_is(monkeypatch, started, 
 
 @pytest.mark.parametrize("words", [[], ["4"], ["finetune", "--seed"]])
 def test_a_wrong_call_says_how(words):
-    with pytest.raises(SystemExit, match="GPUS VERB"):
+    with pytest.raises(SystemExit, match="GPUS COMMAND"):
         launch.main(words)

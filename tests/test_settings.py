@@ -29,12 +29,12 @@ def test_the_sheets_jobs_are_listed_once(settings):
     assert "ours/seed0" in settings["subnetworks"]
 
 
-def test_each_verb_has_the_digest_of_its_own_sources(settings):
+def test_each_command_has_the_digest_of_its_own_sources(settings):
     assert settings["code"]["finetune"] == hash_sources("finetune")
     assert settings["code"]["make-tables"] != settings["code"]["finetune"]
 
 
-def test_the_verb_writes_the_settings_of_the_profile_that_is_asked_for(tmp_path, monkeypatch):
+def test_the_command_writes_the_settings_of_the_profile_that_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = ["--config", "config/config.yaml", "config/samples.yaml", "--output", str(tmp_path / "settings.json")]
     assert main(["record-settings", *words, "--profile", "samples"]) == 0

@@ -4,8 +4,8 @@ import opentrans.runs.code_digest
 from opentrans.runs.code_digest import PACKAGE, get_sources, hash_sources, list_commands
 
 
-def names(verb):
-    return {path.relative_to(PACKAGE).as_posix() for path in get_sources(verb)}
+def names(command):
+    return {path.relative_to(PACKAGE).as_posix() for path in get_sources(command)}
 
 
 def test_sources_follow_imports_inside_functions():
@@ -32,5 +32,5 @@ def test_the_report_depends_on_its_template_and_tables_do_not():
     assert "reporting/templates/report.html" not in names("make-tables")
 
 
-def test_every_verb_has_sources():
-    assert all(f"commands/{verb.replace('-', '_')}.py" in names(verb) for verb in list_commands())
+def test_every_command_has_sources():
+    assert all(f"commands/{command.replace('-', '_')}.py" in names(command) for command in list_commands())

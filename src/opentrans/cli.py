@@ -1,7 +1,7 @@
-"""``python -m opentrans VERB``: every step of the workflow, each of which also works alone.
+"""``python -m opentrans COMMAND``: every step of the workflow, each of which also works alone.
 
-A verb is a module of `opentrans.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args)``. Only the
-verb that is called gets imported, so that ``--help`` and short jobs do not pay for torch. A verb that works outside
+A command is a module of `opentrans.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args)``. Only the
+command that is called gets imported, so that ``--help`` and short jobs do not pay for torch. A command that works outside
 a project says ``NEEDS_CONFIG = False``.
 """
 
@@ -26,19 +26,19 @@ SPINS = "10000"
 USER_ERROR_STATUS = 2
 
 
-def import_verb(verb: str) -> ModuleType:
-    """The module behind a verb."""
-    return importlib.import_module(f"opentrans.commands.{verb.replace('-', '_')}")
+def import_command(command: str) -> ModuleType:
+    """The module behind a command."""
+    return importlib.import_module(f"opentrans.commands.{command.replace('-', '_')}")
 
 
-def build_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
-    """A parser that knows the arguments of `verbs`."""
+def build_parser(commands: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows the arguments of `commands`."""
     parser = argparse.ArgumentParser(prog="opentrans", description=opentrans.__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in verbs:
-        module = import_verb(verb)
-        subparser = subparsers.add_parser(verb, help=module.HELP, description=module.HELP)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in commands:
+        module = import_command(command)
+        subparser = subparsers.add_parser(command, help=module.HELP, description=module.HELP)
         default = None if getattr(module, "OWN_CONFIG", False) else [DEFAULT_CONFIG]
         subparser.add_argument(
             "--config", type=Path, nargs="+", default=default, help="YAML files, later ones laid over earlier"
@@ -58,19 +58,19 @@ def spare_waiting_threads() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a `UserError` becomes one line on standard error and exit status 2, a signal 75."""
+    """Run one command; a `UserError` becomes one line on standard error and exit status 2, a signal 75."""
     spare_waiting_threads()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    wanted = [verb for verb in list_commands() if words[:1] == [verb]]
+    wanted = [command for command in list_commands() if words[:1] == [command]]
     args = build_parser(wanted or list_commands()).parse_args(words)
     try:
         with catch_signals():
             run(args)
     except Interrupted as end:
-        print(f"opentrans {args.verb}: {end}", file=sys.stderr)
+        print(f"opentrans {args.command}: {end}", file=sys.stderr)
         return INTERRUPTED_STATUS
     except UserError as error:
-        print(f"opentrans {args.verb}: {error}", file=sys.stderr)
+        print(f"opentrans {args.command}: {error}", file=sys.stderr)
         return USER_ERROR_STATUS
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,15 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb and record where its results come from; what the machine does to it is a `UserError` too."""
-    verb = import_verb(args.verb)
+    """Run the command and record where its results come from; what the machine does to it is a `UserError` too."""
+    command = import_command(args.command)
     forget_written()
     try:
         files = args.config
-        needed = getattr(verb, "NEEDS_CONFIG", True) and files is not None
+        needed = getattr(command, "NEEDS_CONFIG", True) and files is not None
         args.config = load_config(files) if needed else None
-        verb.run(args)
-        if args.config and getattr(verb, "HAS_PROVENANCE", True):
+        command.run(args)
+        if args.config and getattr(command, "HAS_PROVENANCE", True):
             from opentrans.runs.provenance import write_provenance
 
             write_provenance(args, files)

@@ -23,12 +23,12 @@ def config(architecture) -> SimpleNamespace:
     return SimpleNamespace(teacher=teacher, threads=threads, data=data, device="cpu")
 
 
-def call(verb: ModuleType, config: SimpleNamespace, *words: object) -> None:
+def call(command: ModuleType, config: SimpleNamespace, *words: object) -> None:
     parser = argparse.ArgumentParser()
-    verb.add_arguments(parser)
+    command.add_arguments(parser)
     args = parser.parse_args([str(word) for word in words])
     args.config = config
-    verb.run(args)
+    command.run(args)
 
 
 def test_train_teacher_writes_teacher_log_and_zero_shot(config, captions, tmp_path):

@@ -92,7 +92,7 @@ def test_a_block_that_does_not_exist_is_named(counts, paper):
         render("<!-- begin costs:other -->\n<!-- end costs:other -->", counts, paper)
 
 
-def test_the_verb_prints_the_recorded_counts_and_renews_the_page(tmp_path, capsys):
+def test_the_command_prints_the_recorded_counts_and_renews_the_page(tmp_path, capsys):
     page = tmp_path / "costs.md"
     page.write_text("<!-- begin costs:inference -->\nold\n<!-- end costs:inference -->\n")
     paper = str(ROOT / "config/paper_results.csv")

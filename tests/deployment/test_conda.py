@@ -18,16 +18,16 @@ NOT_IN_LOCK = {"python": "3.11", "pip": "", "detectron2": "0.6"}
 
 
 def get_rules():
-    """Environment -> verbs that the workflow's rules call in it."""
+    """Environment -> commands that the workflow's rules call in it."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
-    verbs = {name: set() for name in ENVIRONMENTS}
+    commands = {name: set() for name in ENVIRONMENTS}
     for block in re.split(r"^ *rule\b", text, flags=re.MULTILINE)[1:]:
         called = re.search(r"python -m opentrans ([a-z-]+)", block)
         if called:
             environment = re.search(r'conda:\s+"\.\./envs/(\w+)\.yaml"', block)
             assert environment, f"rule {block.split(':')[0]} names no environment"
-            verbs[environment[1]].add(called[1])
-    return verbs
+            commands[environment[1]].add(called[1])
+    return commands
 
 
 def get_imports(sources):
@@ -68,14 +68,14 @@ def test_the_torch_environment_has_detectron2():
     assert read_pins(ENVIRONMENTS["torch"])["detectron2"] == "0.6"
 
 
-def test_every_rule_that_calls_a_verb_names_an_environment():
+def test_every_rule_that_calls_a_command_names_an_environment():
     assert all(get_rules().values())
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_a_bare_interpreter_with_only_an_environments_packages_imports_what_its_rules_call(name, tmp_path):
     create(tmp_path / "env", ENVIRONMENTS[name])
-    sources = {path for verb in get_rules()[name] for path in get_sources(verb) if path.suffix == ".py"}
+    sources = {path for command in get_rules()[name] for path in get_sources(command) if path.suffix == ".py"}
     package = ROOT / "src"
     ours = {".".join(path.relative_to(package).with_suffix("").parts).removesuffix(".__init__") for path in sources}
     # The package under test is not installed there: it comes from the source tree.

@@ -59,7 +59,7 @@ def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_pa
     record.write_text(json.dumps(dict.fromkeys(FIELDS, "") | {"inputs": inputs, "outputs": {}, "versions": {}}))
     assert find_run(run).config.seeds == [7]
     record.write_text("{}")
-    with pytest.raises(UserError, match=r"finetune\.provenance\.json: field verb is missing"):
+    with pytest.raises(UserError, match=r"finetune\.provenance\.json: field command is missing"):
         find_run(run)
 
 

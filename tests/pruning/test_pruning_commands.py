@@ -47,11 +47,11 @@ def threads():
     torch.set_num_threads(before)
 
 
-def call(verb, config, **values):
+def call(command, config, **values):
     parser = argparse.ArgumentParser()
-    verb.add_arguments(parser)
+    command.add_arguments(parser)
     words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-    verb.run(argparse.Namespace(config=config, **vars(parser.parse_args(words))))
+    command.run(argparse.Namespace(config=config, **vars(parser.parse_args(words))))
 
 
 @pytest.fixture

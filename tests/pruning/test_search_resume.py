@@ -12,7 +12,7 @@ from opentrans.training.randomness import seed_generators
 
 @pytest.fixture
 def search(recipe, teacher, text, data):
-    """A whole search from files to files, as the verb does it; returns the hashes of what it wrote."""
+    """A whole search from files to files, as the command does it; returns the hashes of what it wrote."""
 
     def run(folder, **changes):
         seed_generators(0)

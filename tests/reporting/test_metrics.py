@@ -29,7 +29,7 @@ def test_the_plot_has_a_bar_for_each_model_and_benchmark(results):
     assert bars == {"han/dense/none coco": 15.0, "han/dense/none pc59": 5.0, "fcclip/ours/none coco": 30.0}
 
 
-def test_the_verb_writes_both_files(results, tmp_path):
+def test_the_command_writes_both_files(results, tmp_path):
     results.reindex(columns=COLUMNS).to_csv(tmp_path / "results.csv", index=False)
     words = [f"--{name}={tmp_path / file}" for name, file in (("metrics", "metrics.json"), ("plot", "miou.csv"))]
     assert main(["make-metrics", "--results", str(tmp_path / "results.csv"), *words]) == 0

@@ -93,7 +93,7 @@ def test_other_code_and_versions_are_a_note(results, capsys):
     assert [finding.fatal for finding in verify(results)] == [False, False]
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"verb": 1}', "null", '"x"'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"command": 1}', "null", '"x"'])
 def test_a_damaged_record_is_one_clear_line(results, content, capsys):
     (results / f"results.csv.collect-results{SUFFIX}").write_text(content)
     status, text = call_verify(results, capsys)

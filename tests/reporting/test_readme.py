@@ -137,7 +137,7 @@ def test_wrong_pages_and_records_are_named(project):
         check(project)
 
 
-def test_the_verb_fails_with_one_line_where_something_drifted(project, capsys):
+def test_the_command_fails_with_one_line_where_something_drifted(project, capsys):
     renew(project)
     words = ["--config", str(ROOT / "config/config.yaml"), "--pages", str(project / "README.md")]
     words += ["--record", str(project / "record"), "--images", str(project / "images")]

@@ -79,7 +79,7 @@ VOCABULARY = json.dumps({"dataset": "coco", "ignore": 255, "classes": [{"index":
 PLAN = f"{','.join(FIELDS)}\na,1x1x1x1,1,2.5,0.1,0.2,yes,\n"
 SHEET = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,A,han,dense,none,all,yes\n"
 INDEX = {"filename": ["a"], "objectnames": np.array(["x"], object), "n": np.arange(3)}
-RECORD = {name: {} for name in ("verb", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs")}
+RECORD = {name: {} for name in ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs")}
 
 
 ALPHAS = "layer,shape,weights,alpha,fit_quality,xmin,eigenvalues,tail,note\na,2x2x1x1,4,2.5,0.1,0.2,2,2,\n"

@@ -172,7 +172,7 @@ targets:
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with all that the training verbs read."""
+    """A folder with all that the training commands read."""
 
     folder: Path
 

@@ -36,7 +36,7 @@ def slow(project):
 
 
 class Training:
-    """The verb in a fork of this process, by itself or through the launcher; its messages go to a file."""
+    """The command in a fork of this process, by itself or through the launcher; its messages go to a file."""
 
     def __init__(self, project, name, processes=1):
         self.words, self.processes = project.finetune("deeplabv3", name=name), processes

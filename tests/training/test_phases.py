@@ -1,4 +1,4 @@
-"""Verbs killed at random moments: a warm-up and what continues it under a freeze plan, pruning inside a target."""
+"""Commands killed at random moments: a warm-up and what continues it under a freeze plan, pruning inside a target."""
 
 import pytest
 
@@ -34,9 +34,9 @@ def often(project):
     return project
 
 
-def run_in_turn(verbs):
-    """The verbs one after another; one whose record is there has ended: it is not run again, as in the workflow."""
-    for output, words in verbs:
+def run_in_turn(commands):
+    """The commands one after another; one whose record is there has ended: it is not run again, as in the workflow."""
+    for output, words in commands:
         if not list(output.parent.glob(f"{output.name}.*.provenance.json")):
             assert cli.main(words) == 0
 
@@ -49,35 +49,35 @@ def hash_files(folder, name):
     }
 
 
-def check_kills(project, make_verbs, note):
-    """Kill the verbs again and again at random moments of the whole; they must end as if nothing had happened."""
-    run_in_turn(make_verbs("whole"))
-    total = count_moments(watch_calls, lambda: run_in_turn(make_verbs("counted")), note)
+def check_kills(project, make_commands, note):
+    """Kill the commands again and again at random moments of the whole; they must end as if nothing had happened."""
+    run_in_turn(make_commands("whole"))
+    total = count_moments(watch_calls, lambda: run_in_turn(make_commands("counted")), note)
     moments = draw_moments(5, KILLS, total // 2)  # a life that goes on is a shorter one
-    died = [kill_at(moment, watch_calls, lambda: run_in_turn(make_verbs("killed"))) for moment in moments]
+    died = [kill_at(moment, watch_calls, lambda: run_in_turn(make_commands("killed"))) for moment in moments]
     assert sum(died) >= KILLS // 2
-    run_in_turn(make_verbs("killed"))
+    run_in_turn(make_commands("killed"))
     whole = hash_files(project.folder, "whole")
     assert len(whole) >= 6
     assert hash_files(project.folder, "killed") == whole
 
 
 def test_a_warm_up_and_its_continuation_under_a_plan_killed_in_both_end_with_the_same_bytes(often, plan, tmp_path):
-    def make_verbs(name):
+    def make_commands(name):
         warm, rest = (often.folder / f"{name}_{part}/checkpoint.safetensors" for part in ("warm", "rest"))
         options = ["--start", str(warm), "--plan", str(plan)]
         yield warm, often.finetune("deeplabv3", "warm-up", f"{name}_warm")
         yield rest, often.finetune("deeplabv3", name=f"{name}_rest", options=options)
 
-    check_kills(often, make_verbs, tmp_path / "count")
+    check_kills(often, make_commands, tmp_path / "count")
 
 
 def test_a_target_that_is_pruned_while_it_trains_killed_again_and_again_ends_with_the_same_bytes(often, tmp_path):
-    def make_verbs(name):
+    def make_commands(name):
         start, run = often.folder / f"{name}_start/subnetwork.safetensors", f"{name}_run"
         search = [word.replace("ours", "joint") if word == "ours" else word for word in often.search(f"{name}_start")]
         words = [str(start) if word.endswith("dense.safetensors") else word for word in often.finetune("han", name=run)]
         yield start, search
         yield often.folder / run / "checkpoint.safetensors", words
 
-    check_kills(often, make_verbs, tmp_path / "count")
+    check_kills(often, make_commands, tmp_path / "count")

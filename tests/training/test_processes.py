@@ -14,12 +14,12 @@ from opentrans.system.tensors import load_tensors
 TOLERANCE = 1e-4  # relative: two processes add in another order
 
 
-def run_in_two_processes(verbs):
-    script = Path(__file__).with_name("run_verbs.py")
+def run_in_two_processes(commands):
+    script = Path(__file__).with_name("run_commands.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [*command, json.dumps(verbs)], capture_output=True, text=True, timeout=600, check=False, env=environment
+        [*command, json.dumps(commands)], capture_output=True, text=True, timeout=600, check=False, env=environment
     )
     assert result.returncode == 0, result.stderr
 

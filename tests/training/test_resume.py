@@ -24,7 +24,7 @@ ADAM = OptimizerConfig(name="adamw", lr=0.01, weight_decay=0.01, milestones=[3],
 
 
 def finish(run, folder, until=5):
-    """What the verb does once a run is built or resumed; returns the hashes of the results."""
+    """What the command does once a run is built or resumed; returns the hashes of the results."""
     folder.mkdir(exist_ok=True)
     unfinished = Unfinished.beside(folder / "checkpoint.safetensors")
     with unfinished.hold():
@@ -191,7 +191,7 @@ def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
 ):
     folder = tmp_path / "stopped"
 
-    def run_verb(_):
+    def run_command(_):
         run = adam_run()
         loss = run.target.loss
 
@@ -204,7 +204,7 @@ def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
         run.target.loss = signal_at_the_third
         finish(run, folder)
 
-    monkeypatch.setattr(cli, "run", run_verb)
+    monkeypatch.setattr(cli, "run", run_command)
     assert run_child(lambda: cli.main(["schema", "--output", "x"])) == INTERRUPTED_STATUS
     name = signal.Signals(number).name
     assert f"interrupted by {name}: iteration 3 is saved in {folder}/checkpoint.unfinished" in capfd.readouterr().err
@@ -212,19 +212,19 @@ def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
     assert finish(adam_run(), folder) == whole
 
 
-def test_a_signal_outside_training_ends_the_verb_at_once(tmp_path, monkeypatch, capfd):
+def test_a_signal_outside_training_ends_the_command_at_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cli, "run", lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
     assert run_child(lambda: cli.main(["schema", "--output", "x"])) == INTERRUPTED_STATUS
     assert "interrupted by SIGTERM" in capfd.readouterr().err
 
 
-def test_handlers_are_put_back_after_a_verb(tmp_path, capsys):
+def test_handlers_are_put_back_after_a_command(tmp_path, capsys):
     before = signal.getsignal(signal.SIGTERM)
     cli.main(["schema", "--output", str(tmp_path / "schema.json")])
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_verb_runs_in_a_thread_that_may_not_handle_signals(tmp_path):
+def test_a_command_runs_in_a_thread_that_may_not_handle_signals(tmp_path):
     thread = threading.Thread(target=cli.main, args=(["schema", "--output", str(tmp_path / "schema.json")],))
     thread.start()
     thread.join()

@@ -105,7 +105,7 @@ def trace(path, output, *options):
     return list(csv.DictReader(output.open()))
 
 
-def test_the_verb_fits_every_layer_at_every_traced_iteration(make_traced, tmp_path):
+def test_the_command_fits_every_layer_at_every_traced_iteration(make_traced, tmp_path):
     path = finish(make_traced(points=2), tmp_path, "run")
     rows = trace(path, tmp_path / "alphas.csv")
     assert len(rows) == 2 * len(read(path)[0]) > 0

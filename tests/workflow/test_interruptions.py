@@ -14,7 +14,7 @@ import pytest
 from opentrans.runs.provenance import FIELDS, SUFFIX, read_record, verify
 from opentrans.system.files import HASH_SUFFIX
 
-NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no verb's output
+NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no command's output
 ROOT = Path(__file__).parents[2]
 RUN = "runs/han/dense/alpha_bottom50/seed0"
 STAGES = {
@@ -150,7 +150,7 @@ def test_every_file_of_the_results_is_named_by_a_record(finished, records):
 
 
 def test_every_record_is_full(finished, records):
-    assert len({content["verb"] for content in records.values()}) >= 15
+    assert len({content["command"] for content in records.values()}) >= 15
     for path, content in records.items():
         assert set(FIELDS) <= content.keys()
         assert re.fullmatch("[0-9a-f]{16}", content["code"]), path
@@ -160,7 +160,7 @@ def test_every_record_is_full(finished, records):
         assert content["outputs"]
         assert all(re.fullmatch("[0-9a-f]{64}", value) for value in content["inputs"].values())
         assert any(name.endswith(".yaml") for name in content["inputs"]), path  # the configuration at least
-        if content["verb"] in ("finetune", "find-subnetwork"):
+        if content["command"] in ("finetune", "find-subnetwork"):
             assert content["seed"] == 0
             assert len(content["inputs"]) >= 5
 
@@ -171,10 +171,10 @@ def test_a_change_of_any_kind_of_result_is_found(finished, records, tmp_path):
     changed = {}
     for path, content in records.items():
         for name in content["outputs"]:
-            changed.setdefault((content["verb"], name.rsplit(".", 1)[-1]), path.parent / name)
+            changed.setdefault((content["command"], name.rsplit(".", 1)[-1]), path.parent / name)
     for path in changed.values():
         spoilt = copy / path.resolve().relative_to(finished.folder.resolve())
         spoilt.write_bytes(spoilt.read_bytes() + b" ")
     problems = [finding.problem for finding in verify(copy / finished.results.relative_to(finished.folder))]
-    for (verb, _), path in changed.items():
-        assert any(path.name in problem and "changed since" in problem for problem in problems), (verb, path)
+    for (command, _), path in changed.items():
+        assert any(path.name in problem and "changed since" in problem for problem in problems), (command, path)

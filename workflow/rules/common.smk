@@ -101,7 +101,7 @@ COLLECTED = {
 }
 USES_GPU = CONFIG.device != "cpu"
 
-# What the verbs read: the configuration as Snakemake merged it, under a name made of its content, so that another
+# What the commands read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
 _name, _content = name_config(CONFIG)
 CONFIG_FILE = f"{RESULTS}/{_name}"
@@ -136,9 +136,9 @@ def get_settings(*sections):
     return json.dumps(parts, sort_keys=True)
 
 
-def get_code(verb):
-    """A digest of the source files behind a verb: a rule reruns when the code that it calls changes."""
-    return hash_sources(verb)
+def get_code(command):
+    """A digest of the source files behind a command: a rule reruns when the code that it calls changes."""
+    return hash_sources(command)
 
 
 def get_world():

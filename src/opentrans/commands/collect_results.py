@@ -7,7 +7,7 @@ HELP = "collect evaluations into one tidy results.csv"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="evaluation JSON files")
     parser.add_argument("--output", type=Path, required=True, help="results.csv")
 

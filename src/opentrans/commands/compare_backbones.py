@@ -11,7 +11,7 @@ HELP = "compare a run's backbone with CLIP's image encoder: linear CKA, layer by
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="checkpoint of the run (last iteration)")
     parser.add_argument("--target", required=True, help="target's name in the configuration")
     parser.add_argument("--subnetwork", required=True, help="subnetwork's name; written into the result")

@@ -13,7 +13,7 @@ HELP = "count Params, FLOPs and Training FLOPs of a run from a profile, densitie
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--target", required=True, help="target's name in the configuration")
     parser.add_argument("--subnetwork", required=True, help="subnetwork's name; written into the result")
     parser.add_argument("--freeze", required=True, help="freeze recipe's name")

@@ -12,7 +12,7 @@ CLASSES = 133  # of COCO panoptic, on whose first picture the paper counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--classes", type=int, default=CLASSES, help="size of the vocabulary (%(default)s)")
     parser.add_argument("--paper", type=Path, default=Path("config/paper_results.csv"), help="the paper's figures")
     parser.add_argument("--record", type=Path, help="JSON to write the counts to (docs/costs.json)")

@@ -9,7 +9,7 @@ EXIT_MISSING = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="tell what is there, what is missing and what to do")
     check.add_argument("--config", type=Path, nargs="+", default=argparse.SUPPRESS, help="as before the action")

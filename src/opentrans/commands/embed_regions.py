@@ -7,7 +7,7 @@ HELP = "embed every annotated region of a prepared data set with the teacher's i
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--teacher", type=Path, required=True, help="teacher (safetensors)")
     parser.add_argument("--dataset", type=Path, required=True, help="prepared data set (folder of one split)")
     parser.add_argument("--output", type=Path, required=True, help="region embeddings to write (safetensors)")

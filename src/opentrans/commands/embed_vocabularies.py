@@ -7,7 +7,7 @@ HELP = "embed the class names of data sets with the teacher's text encoder"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--teacher", type=Path, required=True, help="teacher (safetensors)")
     parser.add_argument(
         "--vocabularies", nargs="+", required=True, metavar="DATASET=PATH", help="vocabulary.json of each data set"

@@ -14,7 +14,7 @@ HELP = "evaluate a run on prepared benchmarks: mIoU and confusion matrices"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="checkpoint of the run (last iteration)")
     parser.add_argument("--target", required=True, help="target's name in the configuration")
     parser.add_argument("--subnetwork", required=True, help="subnetwork's name; written into the results")

@@ -8,13 +8,13 @@ OWN_CONFIG = True  # the run's, unless one is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="the run's folder or checkpoint, inside its results")
     parser.add_argument("--output", type=Path, required=True, help="detectron2 checkpoint (.pth)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     from opentrans.clip.weights import load_artefact
     from opentrans.errors import UserError
     from opentrans.evaluation.loading import load_run

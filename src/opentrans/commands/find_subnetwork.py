@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     import torch
 
     from opentrans.clip.region_embeddings import RegionEmbeddings

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     import torch
 
     from opentrans.freezing.fits import write_alphas

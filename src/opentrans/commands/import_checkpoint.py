@@ -7,7 +7,7 @@ HELP = "turn a checkpoint of the published FC-CLIP (detectron2) into a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="detectron2 state dict (.pth or .safetensors)")
     parser.add_argument("--target", default="fcclip", help="FC-CLIP's name in the configuration (default: %(default)s)")
     parser.add_argument(
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     import torch
 
     from opentrans.integrations.fcclip import read_detectron2

@@ -7,7 +7,7 @@ HELP = "import open_clip weights (teacher.architecture, teacher.pretrained) as t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--output", type=Path, required=True, help="teacher to write (safetensors)")
 
 

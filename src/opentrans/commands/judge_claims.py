@@ -11,7 +11,7 @@ HELP = "judge the paper's claims by this run's results: effect, spread, paired t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--results", type=Path, required=True, help="results (collect-results)")
     parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
     parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")

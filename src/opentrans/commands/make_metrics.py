@@ -7,7 +7,7 @@ HELP = "mIoU of every model as metrics.json and as the rows of a plot, for DVC"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--results", type=Path, required=True, help="results.csv")
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json")
     parser.add_argument("--plot", type=Path, required=True, help="miou.csv")

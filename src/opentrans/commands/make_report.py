@@ -8,7 +8,7 @@ OWN_RULE = "make_report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables (CSV, make-tables)")
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="figures (SVG or PNG)")

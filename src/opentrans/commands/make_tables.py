@@ -11,7 +11,7 @@ HELP = "make the paper's tables from evaluations, costs and comparisons, beside 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--evaluations", type=Path, nargs="*", default=[], help="metrics JSON files (evaluate)")
     parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
     parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")

@@ -1,4 +1,4 @@
-"""Verb ``make-world``: the embedded mini world in the official layouts."""
+"""Command ``make-world``: the embedded mini world in the official layouts."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ HELP = "write the mini world (pictures, labels, captions) in the official layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's arguments."""
+    """Add the arguments."""
     parser.add_argument("--output", type=Path, required=True, help="folder to write (replaced if it holds a world)")
 
 

@@ -8,7 +8,7 @@ NEEDS_CONFIG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument(
         "--model",
         required=True,
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     from opentrans.config import FreezeRecipe
     from opentrans.errors import UserError
     from opentrans.integrations.planning import build_model, load_weights, plan_model

@@ -7,7 +7,7 @@ HELP = "list the GPU jobs of a profile: how many, GPUs and steps of each, GPU-ho
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument(
         "--seconds",
         nargs="*",

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the command."""
     from opentrans.freezing.fits import read_alphas
     from opentrans.freezing.plan import make_plan
     from opentrans.runs.table import get_named

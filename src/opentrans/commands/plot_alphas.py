@@ -7,7 +7,7 @@ HELP = "plot alpha of the backbone's layers before (Figure 6), during (7) and af
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
     parser.add_argument("--alphas", type=Path, nargs="*", default=[], help=f"traces of alpha (CSV) {where}")
     parser.add_argument("--output-dir", type=Path, required=True, help="receives figure{6,7,9} as SVG and PNG")

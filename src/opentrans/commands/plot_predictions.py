@@ -7,7 +7,7 @@ HELP = "show pictures of a benchmark, their ground truth and each target's predi
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
     parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared benchmark")
     parser.add_argument("--predictions", type=Path, nargs="+", required=True, help=f"(predict-benchmark) {where}")

@@ -7,7 +7,7 @@ HELP = "plot mIoU by subnetwork (Table 1), against FLOPs (Figure 1) and against 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
     parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
     parser.add_argument("--paper", type=Path, required=True, help="the paper's values")

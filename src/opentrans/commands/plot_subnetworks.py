@@ -7,7 +7,7 @@ HELP = "plot each layer's density of subnetworks and the course of their search"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     where = "in folders {subnetwork}/seed{n}/"
     parser.add_argument(
         "--layers", type=Path, nargs="+", required=True, help=f"layers.csv files (find-subnetwork) {where}"

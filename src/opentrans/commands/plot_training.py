@@ -7,7 +7,7 @@ HELP = "plot the training loss of transfer runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
     parser.add_argument("--logs", type=Path, nargs="+", required=True, help=f"log.csv files (finetune) {where}")
     parser.add_argument("--output-dir", type=Path, required=True, help="receives training_* as SVG and PNG")

@@ -17,7 +17,7 @@ OWN_CONFIG = True  # the run's, unless one is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, or folders of pictures")
     parser.add_argument(
         "--classes",

@@ -7,7 +7,7 @@ HELP = "predict a few pictures of a prepared benchmark with a run (Figures 5 and
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="checkpoint of the run (last iteration)")
     parser.add_argument("--target", required=True, help="target's name in the configuration")
     parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")

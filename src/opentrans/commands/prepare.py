@@ -1,4 +1,4 @@
-"""Verb ``prepare``: an official download to the prepared form."""
+"""Command ``prepare``: an official download to the prepared form."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ HELP = "turn one split of one official download into the prepared form, with che
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's arguments."""
+    """Add the arguments."""
     datasets = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
     parser.add_argument("--dataset", choices=datasets, required=True, help="which data set")
     parser.add_argument("--split", choices=("train", "val"), required=True, help="which split")

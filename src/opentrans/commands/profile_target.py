@@ -11,7 +11,7 @@ HELP = "count parameters and multiply-accumulates of a target with ptflops"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--target", required=True, help="target's name in the configuration")
     parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")
     parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-HELP = "write the merged configuration, the runs it asks for and a digest of every verb's sources"
+HELP = "write the merged configuration, the runs it asks for and a digest of every command's sources"
 HAS_PROVENANCE = False  # its output is no result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--profile", help="refuse a configuration that names another profile")
     parser.add_argument("--output", type=Path, required=True, help="settings.json")
 

@@ -8,7 +8,7 @@ HAS_PROVENANCE = False  # its output is no result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--output", type=Path, required=True)
 
 

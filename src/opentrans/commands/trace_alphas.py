@@ -8,7 +8,7 @@ FIELDS = ("iteration", "layer", "alpha", "fit_quality")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="checkpoint of a traced run (finetune --trace-points)")
     parser.add_argument(
         "--before-mask", type=Path, help="subnetwork whose removed weights are put back before the fits (paper, Fig. 6)"

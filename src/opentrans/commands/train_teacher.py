@@ -7,7 +7,7 @@ HELP = "train a small CLIP on captioned pictures; write it, its training log and
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--captions", type=Path, required=True, help="folder with captions.csv and heldout.json")
     parser.add_argument("--output", type=Path, required=True, help="teacher to write (safetensors)")
     parser.add_argument("--log", type=Path, required=True, help="training log to write (CSV: iteration, loss, lr)")

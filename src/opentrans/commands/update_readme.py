@@ -10,7 +10,7 @@ HAS_PROVENANCE = False  # its output is no result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the verb."""
+    """Add the arguments."""
     parser.add_argument("--results", type=Path, help="result folder, such as results/mini; without: only the record")
     parser.add_argument(
         "--pages", type=Path, nargs="+", help="pages with blocks (default: README.md, docs/findings.md)"

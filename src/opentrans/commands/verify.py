@@ -9,7 +9,7 @@ NEEDS_CONFIG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Command line of the verb."""
+    """Add the arguments."""
     parser.add_argument("results", type=Path, metavar="RESULTS", help="folder of results, for example results/mini")
 
 

@@ -1,4 +1,4 @@
-"""Which source files a verb depends on, so that the workflow reruns exactly what a code change touches."""
+"""Which source files a command depends on, so that the workflow reruns exactly what a code change touches."""
 
 import ast
 import hashlib
@@ -55,9 +55,9 @@ def get_templates(path: Path) -> list[Path]:
     return list((path.parent / "templates").glob("*")) if b'"templates"' in path.read_bytes() else []
 
 
-def get_sources(verb: str) -> list[Path]:
-    """All source files that a verb can reach through imports, and their templates, sorted."""
-    waiting, seen = [PACKAGE / "commands" / f"{verb.replace('-', '_')}.py"], set[Path]()
+def get_sources(command: str) -> list[Path]:
+    """All source files that a command can reach through imports, and their templates, sorted."""
+    waiting, seen = [PACKAGE / "commands" / f"{command.replace('-', '_')}.py"], set[Path]()
     while waiting:
         path = waiting.pop()
         if path not in seen:
@@ -66,10 +66,10 @@ def get_sources(verb: str) -> list[Path]:
     return sorted({*seen, *(template for path in seen for template in get_templates(path))})
 
 
-def hash_sources(verb: str) -> str:
+def hash_sources(command: str) -> str:
     """A digest of the content of `get_sources`."""
     digest = hashlib.sha256()
-    for path in get_sources(verb):
+    for path in get_sources(command):
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -14,7 +14,7 @@ def describe_settings(config: Config) -> dict[str, Any]:
 
     Keys: ``config``, every setting, defaults written out; ``experiments``, the sheet's rows; ``subnetworks``,
     ``runs`` and ``evaluated``, the jobs that they come to; ``prompts``, those that the targets use; ``code``, a digest
-    of the sources of each verb.
+    of the sources of each command.
 
     Raises:
         UserError: the sheet names something that the configuration lacks.
@@ -29,7 +29,7 @@ def describe_settings(config: Config) -> dict[str, Any]:
         "runs": sorted(map(_name, runs)),
         "evaluated": sorted(map(_name, evaluated)),
         "prompts": sorted({target.prompts for target in config.targets.values()}),
-        "code": {verb: hash_sources(verb) for verb in list_commands()},
+        "code": {command: hash_sources(command) for command in list_commands()},
     }
 
 

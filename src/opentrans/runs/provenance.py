@@ -1,7 +1,7 @@
-"""Where results come from: beside each output of a verb a record of code, configuration, inputs, versions and machine.
+"""Where results come from: beside each output of a command a record of code, configuration, inputs, versions and machine.
 
 The record of ``runs/.../checkpoint.safetensors``, written by ``finetune``, is
-``runs/.../checkpoint.safetensors.finetune.provenance.json``; one record covers all files that the verb wrote. It holds
+``runs/.../checkpoint.safetensors.finetune.provenance.json``; one record covers all files that the command wrote. It holds
 no time and no path of the machine, so that equal runs leave equal bytes. Paths in it are relative to its own folder.
 """
 
@@ -20,23 +20,23 @@ from opentrans.runs.machine import describe_hardware, describe_versions
 from opentrans.system.files import HASH_SUFFIX, get_written, read_json, sha256, write_json
 
 SUFFIX = ".provenance.json"
-FIELDS = ("verb", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs", "versions", "hardware")
+FIELDS = ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs", "versions", "hardware")
 
 
 def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> None:
-    """After the verb of `args` succeeded: write its record, if it has an output."""
+    """After the command of `args` succeeded: write its record, if it has an output."""
     written = _list_outputs(args)
     if not written or os.environ.get("RANK", "0") != "0":  # of several processes the first writes
         return
     output = getattr(args, "output", None)
     if not isinstance(output, Path) or (output.is_dir() and written[0] in get_written()):
-        output = written[0]  # several jobs of a verb may share a folder
-    record = output.with_name(f"{output.name}.{args.verb}{SUFFIX}")
+        output = written[0]  # several jobs of a command may share a folder
+    record = output.with_name(f"{output.name}.{args.command}{SUFFIX}")
     inputs = sorted({*config_files, *_list_inputs(args)} - set(written))
     config: Config | None = args.config
     content = {
-        "verb": args.verb,
-        "code": hash_sources(args.verb),
+        "command": args.command,
+        "code": hash_sources(args.command),
         "configuration_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest() if config else None,
         "arguments": {name: value for name, value in sorted(vars(args).items()) if isinstance(value, str | int)},
         "seed": getattr(args, "seed", config.world.seed if config and config.world else None),
@@ -49,7 +49,7 @@ def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> 
 
 
 def _list_outputs(args: argparse.Namespace) -> list[Path]:
-    """What the verb wrote where its arguments say; for a folder that was built elsewhere and renamed, its files."""
+    """What the command wrote where its arguments say; for a folder that was built elsewhere and renamed, its files."""
     written, named = set(get_written()), [path for path in vars(args).values() if isinstance(path, Path)]
     found = {path for path in written if path in named or any(folder in path.parents for folder in named)}
     found = {path for path in found if path.is_file() and path.suffix != HASH_SUFFIX}
@@ -67,7 +67,7 @@ def _list_files(path: Path) -> set[Path]:
 def _list_inputs(args: argparse.Namespace) -> Iterator[Path]:
     """Files and folders that the arguments name, also as ``NAME=PATH``."""
     for name, value in vars(args).items():
-        if name not in ("config", "output", "output_dir", "verb"):
+        if name not in ("config", "output", "output_dir", "command"):
             for item in value if isinstance(value, list) else [value]:
                 path = item if isinstance(item, Path) else Path(item.partition("=")[2] if "=" in str(item) else "")
                 if path != Path():
@@ -121,11 +121,11 @@ def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
             elif known.setdefault(path, sha256(path)) != expected:
                 yield Finding(record, f"{kind[:-1]} {name} is {changed}" if kind == "inputs" else f"{name} {changed}")
     try:
-        code = hash_sources(content["verb"])
+        code = hash_sources(content["command"])
     except FileNotFoundError:
         code = "gone"
     if code != content["code"]:
-        yield Finding(record, f"made by other code of {content['verb']}", fatal=False)
+        yield Finding(record, f"made by other code of {content['command']}", fatal=False)
     now, then = describe_versions(), content["versions"]
     other = [f"{name} {then[name]} (now {now.get(name, 'none')})" for name in then if now.get(name) != then[name]]
     if other:
@@ -135,6 +135,8 @@ def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
 def read_record(record: Path) -> dict[str, Any]:
     """Read a record; a damaged one is a `UserError`."""
     content: dict[str, Any] = read_json(record)
+    if isinstance(content, dict) and "verb" in content:  # what records of version 0.1.0 call it
+        content["command"] = content.pop("verb")
     wrong = [field for field in FIELDS if not isinstance(content, dict) or field not in content]
     if wrong or not all(isinstance(content[field], dict) for field in ("inputs", "outputs", "versions")):
         raise UserError(record, f"field {wrong[0] if wrong else 'inputs or outputs'} is missing", "make it again")

@@ -25,7 +25,7 @@ def get_written() -> list[Path]:
 
 
 def forget_written() -> None:
-    """From here on another verb writes."""
+    """From here on another command writes."""
     _written.clear()
 
 

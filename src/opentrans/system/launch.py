@@ -1,9 +1,9 @@
-"""``python -m opentrans.system.launch GPUS VERB ...``: a verb in one process for each GPU, through ``torchrun``.
+"""``python -m opentrans.system.launch GPUS COMMAND ...``: a command in one process for each GPU, through ``torchrun``.
 
 The workflow passes a rule's GPU resource. Processes are never more than the machine's GPUs; with one or none the
-verb runs here. Results do not depend on the number (see `opentrans.training.devices`), only the time does.
+command runs here. Results do not depend on the number (see `opentrans.training.devices`), only the time does.
 
-The exit status is the verb's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to all
+The exit status is the command's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to all
 processes, which save and end; they also end when this one is killed.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from opentrans.system.signals import INTERRUPTED_STATUS, LAUNCHER, Interrupted, catch_signals
 
-QUIET = {"LOGLEVEL": "CRITICAL"}  # of torchrun: the verb says itself in one line what is wrong
+QUIET = {"LOGLEVEL": "CRITICAL"}  # of torchrun: the command says itself in one line what is wrong
 SHUTDOWN = 60  # seconds that the processes have to save, once a signal came in or one of them died
 
 
@@ -26,14 +26,14 @@ def count_gpus() -> int:
 
 
 def run_processes(processes: int, words: Sequence[str]) -> int:
-    """Run the verb in so many processes and wait for all of them; returns the exit status of the first that failed."""
+    """Run the command in so many processes and wait for all of them; returns the exit status of the first that failed."""
     os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
     os.environ[LAUNCHER] = str(os.getpid())
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Not torchrun's command line: it takes the verb's --log for an option of its own.
+    # Not torchrun's command line: it takes the command's --log for an option of its own.
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -58,10 +58,10 @@ def run_processes(processes: int, words: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Replace this process by the verb, or run it in several processes."""
+    """Replace this process by the command, or run it in several processes."""
     wanted = int(arguments[0]) if arguments and arguments[0].isdecimal() else None
     if wanted is None or len(arguments) < 2:
-        sys.exit("usage: python -m opentrans.system.launch GPUS VERB ...")
+        sys.exit("usage: python -m opentrans.system.launch GPUS COMMAND ...")
     try:
         with catch_signals():
             processes = min(wanted, count_gpus()) if wanted > 1 else wanted

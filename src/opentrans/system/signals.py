@@ -16,7 +16,7 @@ from types import FrameType
 INTERRUPTED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: try again later
 CAUGHT = (signal.SIGTERM, signal.SIGINT)
 WORKER_GRACE = 60  # seconds that a worker process outlives a signal, while its parent saves; then it must hang
-LAUNCHER = "OPENTRANS_LAUNCHER"  # environment: the process that started this one and others for one verb
+LAUNCHER = "OPENTRANS_LAUNCHER"  # environment: the process that started this one and others for one command
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 

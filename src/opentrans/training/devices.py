@@ -36,7 +36,7 @@ def start_processes(device: torch.device) -> tuple[int, int]:
 
 
 def stop_processes() -> None:
-    """Leave the group again, at the end of a verb."""
+    """Leave the group again, at the end of a command."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

@@ -37,7 +37,7 @@ def seed_everything(seed: int) -> None:
 
 
 def build_run(args: argparse.Namespace) -> Run:
-    """A run from the arguments of the verb ``finetune``."""
+    """A run from the arguments of the command ``finetune``."""
     config, settings = args.config, get_named(args.config.targets, args.target, "--target")
     seed_everything(args.seed)
     target = build_target(settings, ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text))

@@ -15,8 +15,8 @@ from opentrans.system.tensors import load_tensors
 IDENTITY = ["--target", "han", "--subnetwork", "ours", "--freeze", "alpha_bottom50", "--seed", "3"]
 
 
-def call(verb, config, *arguments):
-    module = importlib.import_module(f"opentrans.commands.{verb}")
+def call(command, config, *arguments):
+    module = importlib.import_module(f"opentrans.commands.{command}")
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     args = parser.parse_args([str(argument) for argument in arguments])
