@@ -11,7 +11,7 @@ from opentrans.system.files import write_text
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/cost-of-the-paper.md"
-SHEET = ROOT / "config/experiments.csv"
+EXPERIMENT_TABLE = ROOT / "config/experiments.csv"
 TRUNK_WEIGHTS = 23_474_016  # of CLIP RN50, all convolutions: decides the number of rounds
 # Validation pictures of the seven benchmarks.
 IMAGES = {"coco": 5000, "cityscapes": 500, "ade150": 2000, "ade847": 2000, "pas20": 1449, "pc59": 5104, "pc459": 5104}
@@ -60,7 +60,7 @@ def _row(name: str, measured: Record) -> str:
 
 def hours(config: Config, record: Record | None) -> str:
     """Jobs of every table and their GPU-hours."""
-    experiments = read_experiments(SHEET, config)
+    experiments = read_experiments(EXPERIMENT_TABLE, config)
     tables = sorted({row.table for row in experiments})
     lines = ["| table | searches | trainings | GPU-hours |", "|---|---:|---:|---:|"]
     for title, chosen in [*((str(table), [table]) for table in tables), ("all", tables)]:

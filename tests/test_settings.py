@@ -22,7 +22,7 @@ def test_every_setting_is_there_with_its_default(settings):
     assert settings["config"]["world"]["image_size"] == 96
 
 
-def test_the_sheets_jobs_are_listed_once(settings):
+def test_the_tables_jobs_are_listed_once(settings):
     assert "han/dense/none/seed0" in settings["runs"]
     assert len(set(settings["runs"])) == len(settings["runs"])
     assert set(settings["evaluated"]) <= set(settings["runs"])

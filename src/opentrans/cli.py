@@ -1,8 +1,8 @@
 """``python -m opentrans COMMAND``: every step of the workflow, each of which also works alone.
 
 A command is a module of `opentrans.commands` with ``HELP``, ``add_arguments(parser)`` and ``run(args)``. Only the
-command that is called gets imported, so that ``--help`` and short jobs do not pay for torch. A command that works outside
-a project says ``NEEDS_CONFIG = False``.
+command that is called gets imported, so that ``--help`` and short jobs do not pay for torch. A command that works
+outside a project says ``NEEDS_CONFIG = False``.
 """
 
 import argparse

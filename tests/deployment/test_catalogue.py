@@ -33,7 +33,7 @@ def test_every_key_of_the_configuration_is_described(key):
 
 
 @pytest.mark.parametrize("column", FIELDS)
-def test_every_column_of_the_sheet_is_described(column):
+def test_every_column_of_the_table_is_described(column):
     assert f"| `{column}` |" in README
 
 

@@ -21,17 +21,19 @@ rule summarize:
     output: "summary.txt"
     shell: "wc --lines {{input}} > {{output}}"
 """
-SHEET = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,Mine,deeplabv3,ours,alpha_bottom50,coco,yes\n"
+EXPERIMENT_TABLE = (
+    "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,Mine,deeplabv3,ours,alpha_bottom50,coco,yes\n"
+)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Another workflow, elsewhere, with an overlay and an experiments sheet of its own."""
+    """Another workflow, elsewhere, with an overlay and an experiment table of its own."""
     (tmp_path / "Snakefile").write_text(WORKFLOW.format(snakefile=ROOT / "workflow/Snakefile"))
     overlay = yaml.safe_load((NANO / "nano.yaml").read_text())
-    overlay |= {"profile": "mine", "experiments": "sheet.csv", "data": {"raw_root": "data/mine/world"}}
+    overlay |= {"profile": "mine", "experiments": "table.csv", "data": {"raw_root": "data/mine/world"}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
-    (tmp_path / "sheet.csv").write_text(SHEET)
+    (tmp_path / "table.csv").write_text(EXPERIMENT_TABLE)
     return tmp_path
 
 

@@ -105,7 +105,7 @@ def test_the_papers_own_evidence_comes_from_its_table(make_claim, paper_path):
     assert list(saved) == [pytest.approx(100 * (22.9 / 44.1 - 1))]
 
 
-def test_every_claim_of_the_sheet_has_evidence_in_the_paper(experiments, paper_path, make_evidence):
+def test_every_claim_of_the_table_has_evidence_in_the_paper(experiments, paper_path, make_evidence):
     claims = read_claims(paper_path.with_name("claims.csv"), experiments)
     table = judge_claims(claims, make_evidence(lambda number, seed: 1.0)).set_index("claim")
     assert list(table.index[table["paper effect"] == ""]) == ["alpha stays stable in fine-tuning"]  # a figure only

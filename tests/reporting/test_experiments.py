@@ -11,13 +11,13 @@ HEADER = ",".join(FIELDS)
 GOOD = "1,Row,han,ours,none,coco,yes"
 
 
-def write_sheet(folder, *lines, header=HEADER):
-    path = folder / "sheet.csv"
+def write_table(folder, *lines, header=HEADER):
+    path = folder / "table.csv"
     path.write_text("\n".join([header, *lines]) + "\n")
     return path
 
 
-def test_the_shipped_sheet_names_every_row_of_the_papers_tables(experiments, paper_path):
+def test_the_shipped_table_names_every_row_of_the_papers_tables(experiments, paper_path):
     paper = pd.read_csv(paper_path)
     for table in (1, 2, 4):
         part = paper[paper["table"] == table]
@@ -32,7 +32,7 @@ def test_each_target_has_its_unpruned_control(experiments):
     assert controls == {"han", "deeplabv3", "fcclip"}
 
 
-def test_the_workflow_can_read_the_sheet_without_heavy_imports():
+def test_the_workflow_can_read_the_table_without_heavy_imports():
     code = "import sys, opentrans.runs.table; print({'torch', 'pandas', 'pydantic', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
@@ -53,29 +53,29 @@ def test_the_workflow_can_read_the_sheet_without_heavy_imports():
 )
 def test_a_wrong_cell_is_named_by_file_row_and_column(tmp_path, config, line, message):
     with pytest.raises(UserError, match=message) as error:
-        read_experiments(write_sheet(tmp_path, line), config)
-    assert "sheet.csv" in str(error.value)
+        read_experiments(write_table(tmp_path, line), config)
+    assert "table.csv" in str(error.value)
 
 
-def test_repeated_labels_missing_columns_and_empty_sheets_are_refused(tmp_path, config):
+def test_repeated_labels_missing_columns_and_empty_tables_are_refused(tmp_path, config):
     with pytest.raises(UserError, match="line 3, column row: 'Row' occurs twice in table 1"):
-        read_experiments(write_sheet(tmp_path, GOOD, GOOD), config)
+        read_experiments(write_table(tmp_path, GOOD, GOOD), config)
     with pytest.raises(UserError, match="column target, subnetwork"):
-        read_experiments(write_sheet(tmp_path, GOOD, header="table,row,freeze,benchmarks,evaluate"), config)
+        read_experiments(write_table(tmp_path, GOOD, header="table,row,freeze,benchmarks,evaluate"), config)
     with pytest.raises(UserError, match="holds no experiment"):
-        read_experiments(write_sheet(tmp_path), config)
+        read_experiments(write_table(tmp_path), config)
 
 
 def test_benchmarks_are_in_the_configurations_order(tmp_path, config):
-    (row,) = read_experiments(write_sheet(tmp_path, "1,Row,han,ours,none,pas20 coco,yes"), config)
+    (row,) = read_experiments(write_table(tmp_path, "1,Row,han,ours,none,pas20 coco,yes"), config)
     assert row.benchmarks == ("coco", "pas20")
-    (row,) = read_experiments(write_sheet(tmp_path, "1,Row,han,ours,none,all,yes"), config)
+    (row,) = read_experiments(write_table(tmp_path, "1,Row,han,ours,none,all,yes"), config)
     assert row.benchmarks == tuple(config.benchmarks)
 
 
 def test_rows_that_mean_the_same_run_share_it(tmp_path, config):
     lines = ["1,A,han,dense,none,coco,yes", "2,B,han,dense,none,pc59 coco,yes", "4,C,han,ours,none,all,no"]
-    experiments = read_experiments(write_sheet(tmp_path, *lines), config)
+    experiments = read_experiments(write_table(tmp_path, *lines), config)
     dense, ours = Run("han", "dense", "none", 0), Run("han", "ours", "none", 0)
     assert runs_of(experiments, (1, 2, 4), [0]) == [dense, ours]
     assert runs_of(experiments, (1, 2, 4), [0], evaluated_only=True) == [dense]

@@ -167,9 +167,9 @@ def test_plots_of_subnetworks_training_and_alphas_are_written(config, tmp_path):
 
 def test_results_tables_and_figures_follow_from_evaluations(config, make_files, paper_path, tmp_path):
     evaluations, costs = make_files(config.seeds)
-    results, sheet = tmp_path / "results.csv", paper_path.with_name("experiments.csv")
+    results, table = tmp_path / "results.csv", paper_path.with_name("experiments.csv")
     call("collect_results", config, "--evaluations", *evaluations, "--output", results)
-    inputs = ["--evaluations", *evaluations, "--costs", *costs, "--experiments", sheet, "--paper", paper_path]
+    inputs = ["--evaluations", *evaluations, "--costs", *costs, "--experiments", table, "--paper", paper_path]
     call(
         "make_tables",
         config,

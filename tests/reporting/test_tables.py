@@ -99,7 +99,7 @@ def test_table_4_shows_training_flops_only(make_sources, experiments):
 
 
 def test_a_table_without_rows_is_refused(make_sources, experiments):
-    with pytest.raises(UserError, match="table 11: the experiments sheet has no row"):
+    with pytest.raises(UserError, match="table 11: the experiment table has no row"):
         build_table(11, experiments, make_sources([0]))
 
 

@@ -343,7 +343,7 @@ refused(ARTEFACT, "one bit flipped", "damaged: it is not what .sha256 beside it 
 )
 
 # --- tables and configuration ----------------------------------------------------------------------------------------
-PLAN, CONFIG, SHEET = "freeze plan", "configuration", "experiments.csv"
+PLAN, CONFIG, EXPERIMENT_TABLE = "freeze plan", "configuration", "experiments.csv"
 
 
 def plan(f, *rows):
@@ -372,19 +372,19 @@ refused(CONFIG, "empty file", "holds no keys")(lambda f: configuration(f, ""))
 refused(CONFIG, "missing file", "no such configuration file")(lambda f: load_config([f / "none.yaml"]))
 
 
-def sheet(f, *rows):
+def experiment_table(f, *rows):
     header = "table,row,target,subnetwork,freeze,benchmarks,evaluate"
     return read_experiments(
         wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/config.yaml"])
     )
 
 
-refused(SHEET, "target that the configuration lacks", "'hen' is none of")(
-    lambda f: sheet(f, "1,Row,hen,dense,none,all,yes")
+refused(EXPERIMENT_TABLE, "target that the configuration lacks", "'hen' is none of")(
+    lambda f: experiment_table(f, "1,Row,hen,dense,none,all,yes")
 )
-refused(SHEET, "no row", "holds no experiment")(lambda f: sheet(f))
-refused(SHEET, "two rows of one label", "occurs twice in table 1")(
-    lambda f: sheet(f, *["1,Row,han,dense,none,all,yes"] * 2)
+refused(EXPERIMENT_TABLE, "no row", "holds no experiment")(lambda f: experiment_table(f))
+refused(EXPERIMENT_TABLE, "two rows of one label", "occurs twice in table 1")(
+    lambda f: experiment_table(f, *["1,Row,han,dense,none,all,yes"] * 2)
 )
 refused("any JSON", "folder of that name", "Is a directory")(
     lambda f: (f / "x.json").mkdir() or read_json(f / "x.json")

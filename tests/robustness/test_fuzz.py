@@ -77,7 +77,7 @@ TEACHER = save(TENSORS | {"logit_scale": torch.ones(())}, {"opentrans": json.dum
 EXPERIMENTS = read_experiments(ROOT / "config/experiments.csv", CONFIG)
 VOCABULARY = json.dumps({"dataset": "coco", "ignore": 255, "classes": [{"index": 0, "synonyms": ["cat", "猫"]}]})
 PLAN = f"{','.join(FIELDS)}\na,1x1x1x1,1,2.5,0.1,0.2,yes,\n"
-SHEET = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,A,han,dense,none,all,yes\n"
+EXPERIMENT_TABLE = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,A,han,dense,none,all,yes\n"
 INDEX = {"filename": ["a"], "objectnames": np.array(["x"], object), "n": np.arange(3)}
 RECORD = {name: {} for name in ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs")}
 
@@ -179,7 +179,7 @@ READERS = {
     "vocabulary": (Vocabulary.read, VOCABULARY.encode()),
     "index": (open_index, f"{HEADER}\n{LINE}\n".encode()),
     "freeze plan": (FreezePlan.read, PLAN.encode()),
-    "sheet": (lambda path: read_experiments(path, CONFIG), SHEET.encode()),
+    "experiment table": (lambda path: read_experiments(path, CONFIG), EXPERIMENT_TABLE.encode()),
     "configuration": (lambda path: load_config([path]), SETTINGS.encode()),
     "lines": (read_lines, b"a\nb\n"),
     "pickle": (read_pickle, pickle.dumps(INDEX, protocol=2)),

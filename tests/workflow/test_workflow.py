@@ -71,7 +71,7 @@ def test_snakemakes_own_report_is_one_file_with_captions_and_categories(finished
     assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=[\"']https?://", text)
 
 
-def test_a_benchmark_that_the_sheet_does_not_name_stays_empty(finished):
+def test_a_benchmark_that_the_table_does_not_name_stays_empty(finished):
     table = pd.read_csv(finished.results / "tables/table1.csv").set_index("Method")
     assert pd.isna(table.loc["Ours (FC-CLIP)", "ade150 (%)"])
     assert not pd.isna(table.loc["Ours (FC-CLIP)", "pc59 (%)"])

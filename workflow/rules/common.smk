@@ -51,7 +51,7 @@ REGIONS = f"{RESULTS}/regions/coco_train.safetensors"
 PAPER = get_project_file("config/paper_results.csv")
 CLAIMS = get_project_file(CONFIG.claims)
 REPORT = Path(get_project_file("workflow/report"))
-SHEET = get_project_file(CONFIG.experiments)
+EXPERIMENT_TABLE = get_project_file(CONFIG.experiments)
 TEXTS = f"{RESULTS}/text"
 # The search reads plain prompts whatever the targets use.
 PROMPTS = sorted({"plain", *(target.prompts for target in CONFIG.targets.values())})
@@ -87,7 +87,7 @@ PICTURE_FIGURES = {
     "figure8": "8: more predictions",
 }
 FIGURES = (*RESULT_FIGURES, *SUBNETWORK_FIGURES, *TRAINING_FIGURES)
-# The default target makes the tables of the configuration, `paper` all tables of the sheet.
+# The default target makes the tables of the configuration, `paper` all tables of the experiment table.
 ALL_TABLES = sorted({experiment.table for experiment in EXPERIMENTS})
 COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
 # What else each of the two writes: collected results and report, by the tables they hold and the figures.
@@ -441,7 +441,7 @@ def get_tables(numbers):
     ]
 
 
-def get_table_sheets(numbers):
+def get_csv_tables(numbers):
     """These tables as CSV."""
     return [path for path in get_tables(numbers) if path.endswith(".csv")]
 
@@ -552,7 +552,7 @@ def mark_figures(names):
 
 
 def get_traced_runs():
-    """The runs of the sheet whose alpha is traced."""
+    """The runs of the experiment table whose alpha is traced."""
     runs = runs_of(EXPERIMENTS, {row.table for row in EXPERIMENTS}, CONFIG.seeds, True)
     return [
         run

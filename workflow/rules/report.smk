@@ -4,7 +4,7 @@ for scope, (tables, figures) in SCOPES.items():
         name:
             f"make_{scope}"
         input:
-            tables=get_table_sheets(tables),
+            tables=get_csv_tables(tables),
             figures=get_drawings(figures),
             results=COLLECTED[scope],
             claims=get_claims(scope),

@@ -44,7 +44,7 @@ for number in ALL_TABLES:
             cka=get_comparisons([number]),
             rounds=get_iteration_files("rounds.csv", [number]),
             logs=get_iteration_files("log.csv", [number]),
-            experiments=SHEET,
+            experiments=EXPERIMENT_TABLE,
             paper=PAPER,
         output:
             mark_tables([number]),
@@ -79,7 +79,7 @@ rule judge_claims:
         costs=get_costs(ALL_TABLES),
         cka=get_comparisons(ALL_TABLES),
         alphas=get_traces(),
-        experiments=SHEET,
+        experiments=EXPERIMENT_TABLE,
         claims=CLAIMS,
         paper=PAPER,
     output:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
     parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="rounds.csv of subnetworks (Table 8)")
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs of runs (Table 8)")
-    parser.add_argument("--experiments", type=Path, required=True, help="experiments sheet")
+    parser.add_argument("--experiments", type=Path, required=True, help="experiment table")
     parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
     parser.add_argument("--output-dir", type=Path, required=True, help="receives table{N}.csv, .md, .tex")

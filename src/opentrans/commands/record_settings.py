@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Check the configuration against its experiments sheet and write what they come to."""
+    """Check the configuration against its experiment table and write what they come to."""
     from opentrans.errors import UserError
     from opentrans.runs.fingerprint import describe_settings
     from opentrans.system.files import write_json

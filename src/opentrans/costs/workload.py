@@ -1,4 +1,4 @@
-"""What a profile asks of a cluster, from its configuration and sheet alone: GPU jobs, their steps, GPU-hours."""
+"""What a profile asks of a cluster (GPU jobs, steps, GPU-hours), from its configuration and experiment table alone."""
 
 import math
 from collections import Counter
@@ -36,7 +36,7 @@ def plan_work(config: Config, experiments: Sequence[Experiment], images: Mapping
 
     Args:
         config: the profile.
-        experiments: its sheet.
+        experiments: its experiment table.
         images: how many images each (data set, split) has.
     """
     runs = runs_of(experiments, config.tables, config.seeds)

@@ -1,7 +1,7 @@
 """The paper's claims, each judged from this run: effect, spread over seeds, a paired test, a verdict.
 
-A claim compares rows of the paper's tables (``TABLE:ROW``), which the experiments sheet turns into runs and the
-paper's values into the paper's own evidence. Several lines of the sheet of claims may belong to one claim.
+A claim compares rows of the paper's tables (``TABLE:ROW``), which the experiment table turns into runs and the
+paper's values into the paper's own evidence. Several lines of the claims table may belong to one claim.
 """
 
 import math
@@ -23,7 +23,7 @@ UNITS = {"miou": "points of mIoU", "cka_vs_clip": "CKA", "alpha_change": "percen
 STABLE = 10.0  # percent
 SIGNIFICANCE = 0.05
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
-REMEDY = "config/README.md describes the columns of the sheet of claims"
+REMEDY = "config/README.md describes the columns of the claims table"
 RULE = f"""A pair is one target, benchmark and seed; its effect is left minus right (for counts: the change in percent).
 Test: one-sided Wilcoxon signed-rank over all pairs, level {SIGNIFICANCE}. Pairs of one run share its training,
 so with few seeds p is optimistic. Verdicts: "greater" holds if the mean effect is positive and significant,
@@ -70,7 +70,7 @@ class Evidence:
 
 
 def read_claims(path: Path, experiments: Sequence[Experiment]) -> list[Claim]:
-    """Read the sheet of claims; a row that the experiments lack or an unknown relation is a `UserError`."""
+    """Read the claims table; a row that the experiments lack or an unknown relation is a `UserError`."""
     known = {f"{row.table}:{row.row}": row for row in experiments}
     claims: dict[str, Claim] = {}
     for number, line in enumerate(read_csv(path, FIELDS, REMEDY), start=2):

@@ -1,4 +1,4 @@
-"""The paper's tables, read back through the experiments sheet, each value beside the paper's."""
+"""The paper's tables, read back through the experiment table, each value beside the paper's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def build_table(number: int, experiments: Sequence[Experiment], sources: Sources
     ours = [row for row in experiments if row.table == number]
     rows: list[Experiment] = [*_quoted_rows(number, ours, sources.paper), *ours]
     if not ours:
-        raise UserError(f"table {number}", "the experiments sheet has no row for it", "add rows, or ask for another")
+        raise UserError(f"table {number}", "the experiment table has no row for it", "add rows, or ask for another")
     table = pd.DataFrame({"Method": [row.row + QUOTED * (row.target == PUBLISHED) for row in rows]})
     benchmarks = list(dict.fromkeys(name for row in ours if row.evaluate for name in row.benchmarks))
     for metric in [*benchmarks, *(["mean"] if benchmarks else [])]:

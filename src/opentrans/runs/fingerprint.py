@@ -10,14 +10,14 @@ from opentrans.runs.table import Run, read_experiments, runs_of
 
 
 def describe_settings(config: Config) -> dict[str, Any]:
-    """The merged configuration, the sheet and what it asks for, and the code.
+    """The merged configuration, the experiment table and what it asks for, and the code.
 
-    Keys: ``config``, every setting, defaults written out; ``experiments``, the sheet's rows; ``subnetworks``,
-    ``runs`` and ``evaluated``, the jobs that they come to; ``prompts``, those that the targets use; ``code``, a digest
-    of the sources of each command.
+    Keys: ``config``, every setting, defaults written out; ``experiments``, the rows of the experiment table;
+    ``subnetworks``, ``runs`` and ``evaluated``, the jobs that they come to; ``prompts``, those that the targets use;
+    ``code``, a digest of the sources of each command.
 
     Raises:
-        UserError: the sheet names something that the configuration lacks.
+        UserError: the experiment table names something that the configuration lacks.
     """
     experiments = read_experiments(Path(config.experiments), config)
     runs = runs_of(experiments, config.tables, config.seeds)

@@ -1,6 +1,6 @@
-"""The experiments sheet: one row is one row of one of the paper's tables.
+"""The experiment table: one row is one row of one of the paper's tables.
 
-Only the standard library is imported: the workflow reads the sheet while it plans.
+Only the standard library is imported: the workflow reads the experiment table while it plans.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FIELDS = ("table", "row", "target", "subnetwork", "freeze", "benchmarks", "evaluate")
 BENCHMARKS = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
-REMEDY = "config/README.md describes the columns of the sheet"
+REMEDY = "config/README.md describes the columns of the experiment table"
 Value = TypeVar("Value")
 
 
@@ -44,7 +44,7 @@ class Experiment:
 
 
 def read_experiments(path: Path, config: "Config") -> list[Experiment]:
-    """Read and check the sheet; names must be those of the configuration.
+    """Read and check the experiment table; names must be those of the configuration.
 
     Raises:
         UserError: names file, row (as a line number, header = 1) and column of the first wrong cell.
@@ -109,7 +109,7 @@ def get_named(section: Mapping[str, Value], name: str, where: str) -> Value:
 def runs_of(
     experiments: Iterable[Experiment], tables: Collection[int], seeds: Sequence[int], evaluated_only: bool = False
 ) -> list[Run]:
-    """The runs that the rows of `tables` need, each once, in the sheet's order.
+    """The runs that the rows of `tables` need, each once, in the experiment table's order.
 
     With `evaluated_only` rows that show only costs are left out (another row may still ask for the same run).
     """
@@ -119,7 +119,7 @@ def runs_of(
 
 
 def benchmarks_of(experiments: Iterable[Experiment], tables: Collection[int], run: Run) -> list[str]:
-    """The benchmarks on which the rows of `tables` evaluate `run`, each once, in the sheet's order."""
+    """The benchmarks on which the rows of `tables` evaluate `run`, each once, in the experiment table's order."""
     identity = (run.target, run.subnetwork, run.freeze)
     rows = [row for row in experiments if row.table in tables and row.evaluate]
     named = (name for row in rows if (row.target, row.subnetwork, row.freeze) == identity for name in row.benchmarks)

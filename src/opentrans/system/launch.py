@@ -3,8 +3,8 @@
 The workflow passes a rule's GPU resource. Processes are never more than the machine's GPUs; with one or none the
 command runs here. Results do not depend on the number (see `opentrans.training.devices`), only the time does.
 
-The exit status is the command's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to all
-processes, which save and end; they also end when this one is killed.
+The exit status is the command's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to
+all processes, which save and end; they also end when this one is killed.
 """
 
 import os
@@ -26,7 +26,7 @@ def count_gpus() -> int:
 
 
 def run_processes(processes: int, words: Sequence[str]) -> int:
-    """Run the command in so many processes and wait for all of them; returns the exit status of the first that failed."""
+    """Run the command in so many processes and wait for them; returns the exit status of the first that failed."""
     os.environ |= {name: os.environ.get(name, value) for name, value in QUIET.items()}
     os.environ[LAUNCHER] = str(os.getpid())
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
