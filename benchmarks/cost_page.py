@@ -6,7 +6,7 @@ from typing import Any
 
 from opentrans.config import Config
 from opentrans.pruning.magnitude import plan_rounds
-from opentrans.runs.table import Run, read_experiments, runs_of
+from opentrans.runs.table import RunId, read_experiments, runs_of
 from opentrans.system.files import write_text
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,7 @@ def _searched(config: Config, name: str) -> bool:
     return config.subnetworks[name].method in ("imp", "distill")
 
 
-def _total(config: Config, record: Record, runs: list[Run], searches: list[str]) -> float:
+def _total(config: Config, record: Record, runs: list[RunId], searches: list[str]) -> float:
     """GPU-hours of searches, trainings and evaluations together."""
     seconds = sum(
         search_iterations(config, name) * _cost(record["search"], record["search"]["gpus"]) for name in searches

@@ -31,7 +31,7 @@ def compare(found, dataset, output, checkpoint=None):
     compare_backbones.add_arguments(parser)
     words = ["--run", checkpoint or found.checkpoint, "--dataset", dataset, "--output", output]
     words += ["--teacher", found.teacher, "--train-text", found.train_text]
-    words += ["--target", found.run.target, "--subnetwork", "dense", "--freeze", "none", "--seed", "0"]
+    words += ["--target", found.run_id.target, "--subnetwork", "dense", "--freeze", "none", "--seed", "0"]
     args = parser.parse_args(list(map(str, words)))
     compare_backbones.run(argparse.Namespace(config=found.config, **vars(args)))
     return read_json(output)

@@ -10,14 +10,14 @@ from opentrans.errors import UserError
 from opentrans.evaluation.loading import load_run
 from opentrans.runs.find import find_run, name_config
 from opentrans.runs.provenance import FIELDS, SUFFIX
-from opentrans.runs.table import Run
+from opentrans.runs.table import RunId
 from opentrans.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.parametrize("name", ["", "checkpoint.safetensors"])
 def test_a_run_is_recognised_by_its_folder_and_by_its_checkpoint(results, name):
     found = find_run(results / "runs/fcclip/dense/none/seed0" / name)
-    assert found.run == Run("fcclip", "dense", "none", 0)
+    assert found.run_id == RunId("fcclip", "dense", "none", 0)
     assert found.config.profile == "mini"
     assert found.train_text.parent.name == "ensemble"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from opentrans.config import load_config
-from opentrans.runs.table import Run, read_experiments, runs_of
+from opentrans.runs.table import RunId, read_experiments, runs_of
 from opentrans.system.files import write_json
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -25,7 +25,7 @@ def paper_path():
     return CONFIG / "paper_results.csv"
 
 
-def _write_evaluation(path, run: Run, benchmark, miou):
+def _write_evaluation(path, run: RunId, benchmark, miou):
     identity = {"target": run.target, "subnetwork": run.subnetwork, "freeze": run.freeze, "seed": run.seed}
     protocol = {"denominator": "present", "prompts": "plain"}
     values = {"present": miou, "union": miou - 1}
@@ -33,7 +33,7 @@ def _write_evaluation(path, run: Run, benchmark, miou):
     return path
 
 
-def _write_costs(path, run: Run, params=2e6, flops=3e9, training_flops=5e12, density=0.1):
+def _write_costs(path, run: RunId, params=2e6, flops=3e9, training_flops=5e12, density=0.1):
     identity = {"target": run.target, "subnetwork": run.subnetwork, "freeze": run.freeze, "seed": run.seed}
     costs = {"params": params, "flops": flops, "training_flops": training_flops, "density": density}
     write_json(path, {**identity, **costs})

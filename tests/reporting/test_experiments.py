@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.runs.table import FIELDS, Run, benchmarks_of, get_named, read_experiments, runs_of
+from opentrans.runs.table import FIELDS, RunId, benchmarks_of, get_named, read_experiments, runs_of
 
 HEADER = ",".join(FIELDS)
 GOOD = "1,Row,han,ours,none,coco,yes"
@@ -76,10 +76,10 @@ def test_benchmarks_are_in_the_configurations_order(tmp_path, config):
 def test_rows_that_mean_the_same_run_share_it(tmp_path, config):
     lines = ["1,A,han,dense,none,coco,yes", "2,B,han,dense,none,pc59 coco,yes", "4,C,han,ours,none,all,no"]
     experiments = read_experiments(write_table(tmp_path, *lines), config)
-    dense, ours = Run("han", "dense", "none", 0), Run("han", "ours", "none", 0)
+    dense, ours = RunId("han", "dense", "none", 0), RunId("han", "ours", "none", 0)
     assert runs_of(experiments, (1, 2, 4), [0]) == [dense, ours]
     assert runs_of(experiments, (1, 2, 4), [0], evaluated_only=True) == [dense]
-    assert runs_of(experiments, (1,), [0, 1]) == [dense, Run("han", "dense", "none", 1)]
+    assert runs_of(experiments, (1,), [0, 1]) == [dense, RunId("han", "dense", "none", 1)]
     assert benchmarks_of(experiments, (1, 2, 4), dense) == ["coco", "pc59"]
     assert benchmarks_of(experiments, (1, 2, 4), ours) == []
 

@@ -15,7 +15,7 @@ from opentrans.reporting.results import (
     write_results,
 )
 from opentrans.reporting.tables import Sources, build_table, read_paper, to_latex, write_caption, write_table
-from opentrans.runs.table import Run
+from opentrans.runs.table import RunId
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_results_are_sorted_with_fixed_decimals_and_come_back(tmp_path, make_fil
 
 
 def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_costs):
-    run = Run("han", "ours", "none", 0)
+    run = RunId("han", "ours", "none", 0)
     one = write_evaluation(tmp_path / "one.json", run, "coco", 1.0)
     two = write_evaluation(tmp_path / "two.json", run, "coco", 2.0)
     with pytest.raises(UserError, match=r"two\.json: the same run and benchmark as .*one\.json"):

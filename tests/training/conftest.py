@@ -20,7 +20,7 @@ from opentrans.pruning.magnitude import random_masks
 from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
 from opentrans.system.files import write_csv
 from opentrans.training.data import CropSettings, TrainingData
-from opentrans.training.engine import Run
+from opentrans.training.engine import TrainingRun
 
 ARCHITECTURE = {
     "embed_dim": 32,
@@ -112,7 +112,7 @@ def make_run(teacher, data):
         )
         subnetwork.apply_to(target.backbone)
         settings = TransferConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
-        return Run(
+        return TrainingRun(
             target, data, settings, MaskKeeper(target.backbone, subnetwork.masks), {"target": "t", "seed": str(seed)}
         )
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opentrans.training.checkpoint_folder import Unfinished
-    from opentrans.training.engine import Run
+    from opentrans.training.engine import TrainingRun
 
 HELP = "train a target with a subnetwork (the warm-up, or on to the end with a freeze plan)"
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     stop_processes()
 
 
-def _continue(current: "Run", checkpoint: Path | None) -> None:
+def _continue(current: "TrainingRun", checkpoint: Path | None) -> None:
     """Go on from a checkpoint, or start."""
     from opentrans.training.engine import recalibrate_batchnorm
 
@@ -58,7 +58,7 @@ def _continue(current: "Run", checkpoint: Path | None) -> None:
         recalibrate_batchnorm(current, current.settings.recalibrate_batchnorm)
 
 
-def _finish(current: "Run", args: argparse.Namespace, unfinished: "Unfinished") -> None:
+def _finish(current: "TrainingRun", args: argparse.Namespace, unfinished: "Unfinished") -> None:
     """Train to the end of the phase and write the results; only then the way back there is dropped."""
     from opentrans.training.engine import train, write_log
 

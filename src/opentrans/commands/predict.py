@@ -1,6 +1,7 @@
 """``predict``: segment any picture with any words."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     """Check everything that is quick to check, then load the run and segment."""
     from opentrans.prediction.images import find_pictures, read_picture
     from opentrans.prediction.words import parse_classes
-    from opentrans.runs.find import TrainedRun, find_run
+    from opentrans.runs.find import find_run
 
     if not 0 <= args.alpha <= 1:
         raise UserError("--alpha", f"{args.alpha} is not between 0 and 1", "take for example 0.5")
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         find_pictures(args.images),
         find_run(args.run, args.config),
     )
-    found = TrainedRun(**{**vars(found), "config": found.config.model_copy(update={"device": args.device})})
+    found = dataclasses.replace(found, config=found.config.model_copy(update={"device": args.device}))
     if len(vocabulary) == 1:
         print("with a single class every pixel is of that class; name what else is there too", file=sys.stderr)
     if found.config.teacher.pretraining is not None:

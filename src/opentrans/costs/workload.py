@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from opentrans.config import Config, SubnetworkRecipe
-from opentrans.runs.table import Experiment, Run, runs_of
+from opentrans.runs.table import Experiment, RunId, runs_of
 
 SECONDS_AN_HOUR = 3600
 
@@ -51,7 +51,7 @@ def plan_work(config: Config, experiments: Sequence[Experiment], images: Mapping
     ]
 
 
-def _plan_searches(config: Config, runs: Sequence[Run]) -> list[Work]:
+def _plan_searches(config: Config, runs: Sequence[RunId]) -> list[Work]:
     """One entry a recipe that trains; dense and random subnetworks take seconds."""
     jobs = Counter(name for name, _ in {(run.subnetwork, run.seed) for run in runs})
     recipes = {name: config.subnetworks[name] for name in config.subnetworks if name in jobs}
@@ -67,7 +67,7 @@ def _plan_searches(config: Config, runs: Sequence[Run]) -> list[Work]:
     ]
 
 
-def _plan_training(config: Config, runs: Sequence[Run], evaluated: Sequence[Run]) -> list[Work]:
+def _plan_training(config: Config, runs: Sequence[RunId], evaluated: Sequence[RunId]) -> list[Work]:
     """Warm-ups, each shared by the freezing runs of a subnetwork, and the fine-tuning after or without them."""
     warm_ups: Counter[str] = Counter(run.target for run in {_share(run) for run in runs if _continues(config, run)})
     work = [
@@ -83,13 +83,13 @@ def _plan_training(config: Config, runs: Sequence[Run], evaluated: Sequence[Run]
     return work
 
 
-def _continues(config: Config, run: Run) -> bool:
+def _continues(config: Config, run: RunId) -> bool:
     freezes = config.freezing[run.freeze].method != "none"
     return freezes and config.targets[run.target].transfer.warmup_iterations > 0
 
 
-def _share(run: Run) -> Run:
-    return Run(run.target, run.subnetwork, "", run.seed)
+def _share(run: RunId) -> RunId:
+    return RunId(run.target, run.subnetwork, "", run.seed)
 
 
 def _get_gpus(config: Config, target: str) -> int:

@@ -7,7 +7,7 @@ from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config
 from opentrans.models.registry import build_target
 from opentrans.models.target import Target
-from opentrans.runs.find import TrainedRun
+from opentrans.runs.find import FinishedRun
 from opentrans.runs.table import get_named
 from opentrans.system.device import select_device
 from opentrans.training.checkpoint import load_checkpoint, load_model
@@ -33,6 +33,6 @@ def load_target(config: Config, name: str, checkpoint: Path, teacher: Path, trai
     return target.to(select_device(config.device)).eval()
 
 
-def load_run(found: TrainedRun) -> Target:
+def load_run(found: FinishedRun) -> Target:
     """The target of a run that `opentrans.runs.find.find_run` found."""
-    return load_target(found.config, found.run.target, found.checkpoint, found.teacher, found.train_text)
+    return load_target(found.config, found.run_id.target, found.checkpoint, found.teacher, found.train_text)

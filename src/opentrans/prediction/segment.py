@@ -13,7 +13,7 @@ from opentrans.data.prepared import Vocabulary
 from opentrans.evaluation.evaluate import resize_image
 from opentrans.evaluation.loading import load_run
 from opentrans.models.target import Target
-from opentrans.runs.find import TrainedRun
+from opentrans.runs.find import FinishedRun
 from opentrans.system.device import select_device
 
 
@@ -41,7 +41,7 @@ class Segmenter:
         return labels.cpu().numpy()
 
 
-def load_segmenter(found: TrainedRun, vocabulary: Vocabulary, short_side: int | None = None) -> Segmenter:
+def load_segmenter(found: FinishedRun, vocabulary: Vocabulary, short_side: int | None = None) -> Segmenter:
     """Load a run and embed `vocabulary` with its teacher and the prompts of its target.
 
     Args:
@@ -50,7 +50,7 @@ def load_segmenter(found: TrainedRun, vocabulary: Vocabulary, short_side: int | 
         short_side: of the picture at test; by default that of the evaluation, or, where that keeps every picture's
             size, the training crop's.
     """
-    config, settings = found.config, found.config.targets[found.run.target]
+    config, settings = found.config, found.config.targets[found.run_id.target]
     target, device = load_run(found), select_device(config.device)
     teacher = Teacher.load(found.teacher).to(device)
     text = embed_vocabulary(teacher, vocabulary, get_templates(config, settings)).to(device)

@@ -12,7 +12,7 @@ from pathlib import Path
 from opentrans.config import Config, load_config
 from opentrans.errors import UserError
 from opentrans.runs.provenance import SUFFIX, read_record
-from opentrans.runs.table import Run, get_named
+from opentrans.runs.table import RunId, get_named
 
 CHECKPOINT, CONFIGS = "checkpoint.safetensors", "config"
 DIGITS = 16
@@ -20,17 +20,17 @@ REMEDY = "give a run's folder, for example results/mini/runs/han/dense/none/seed
 
 
 @dataclass(frozen=True)
-class TrainedRun:
+class FinishedRun:
     """A run with the configuration of its profile and the files that its target is built from."""
 
-    run: Run
+    run_id: RunId
     config: Config
     checkpoint: Path
     teacher: Path
     train_text: Path
 
 
-def find_run(path: Path, config: Config | None = None) -> TrainedRun:
+def find_run(path: Path, config: Config | None = None) -> FinishedRun:
     """Recognise a run by its folder or checkpoint.
 
     Args:
@@ -50,14 +50,14 @@ def find_run(path: Path, config: Config | None = None) -> TrainedRun:
     if seed is None or parts[-6] != "runs":
         raise UserError(checkpoint, "does not lie in runs/{target}/{subnetwork}/{freeze}/seed{seed}", REMEDY)
     results = checkpoint.resolve().parents[5]
-    run = Run(parts[-5], parts[-4], parts[-3], int(seed[1]))
+    run_id = RunId(parts[-5], parts[-4], parts[-3], int(seed[1]))
     config = config or load_config([find_config(results, checkpoint)])
-    prompts = get_named(config.targets, run.target, f"{checkpoint}: target").prompts
+    prompts = get_named(config.targets, run_id.target, f"{checkpoint}: target").prompts
     teacher, text = results / "teacher/teacher.safetensors", results / f"text/{prompts}/coco_train.safetensors"
     for file in (teacher, text):
         if not file.is_file():
             raise UserError(file, "the run needs this file", "keep the whole folder of the results together")
-    return TrainedRun(run, config, checkpoint, teacher, text)
+    return FinishedRun(run_id, config, checkpoint, teacher, text)
 
 
 def name_config(config: Config) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from opentrans.config import Config
 from opentrans.runs.code_digest import hash_sources, list_commands
-from opentrans.runs.table import Run, read_experiments, runs_of
+from opentrans.runs.table import RunId, read_experiments, runs_of
 
 
 def describe_settings(config: Config) -> dict[str, Any]:
@@ -33,5 +33,5 @@ def describe_settings(config: Config) -> dict[str, Any]:
     }
 
 
-def _name(run: Run) -> str:
+def _name(run: RunId) -> str:
     return f"{run.target}/{run.subnetwork}/{run.freeze}/seed{run.seed}"

@@ -21,8 +21,8 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, order=True)
-class Run:
-    """One transfer fine-tuning: what a checkpoint is identified by."""
+class RunId:
+    """The names that identify a training run: what a checkpoint is looked up by."""
 
     target: str
     subnetwork: str
@@ -108,17 +108,17 @@ def get_named(section: Mapping[str, Value], name: str, where: str) -> Value:
 
 def runs_of(
     experiments: Iterable[Experiment], tables: Collection[int], seeds: Sequence[int], evaluated_only: bool = False
-) -> list[Run]:
+) -> list[RunId]:
     """The runs that the rows of `tables` need, each once, in the experiment table's order.
 
     With `evaluated_only` rows that show only costs are left out (another row may still ask for the same run).
     """
     rows = [row for row in experiments if row.table in tables and (row.evaluate or not evaluated_only)]
-    runs = (Run(row.target, row.subnetwork, row.freeze, seed) for seed in seeds for row in rows)
+    runs = (RunId(row.target, row.subnetwork, row.freeze, seed) for seed in seeds for row in rows)
     return list(dict.fromkeys(runs))
 
 
-def benchmarks_of(experiments: Iterable[Experiment], tables: Collection[int], run: Run) -> list[str]:
+def benchmarks_of(experiments: Iterable[Experiment], tables: Collection[int], run: RunId) -> list[str]:
     """The benchmarks on which the rows of `tables` evaluate `run`, each once, in the experiment table's order."""
     identity = (run.target, run.subnetwork, run.freeze)
     rows = [row for row in experiments if row.table in tables and row.evaluate]

@@ -27,7 +27,7 @@ LogRow = Mapping[str, object]
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """A run in progress: everything that changes while it trains."""
 
     target: Target
@@ -76,7 +76,7 @@ class Run:
             self.keeper = self.pruning.prune(self.target.backbone, self.iteration) or self.keeper
 
 
-def train(run: Run, until: int, unfinished: Unfinished) -> None:
+def train(run: TrainingRun, until: int, unfinished: Unfinished) -> None:
     """Train `run` up to iteration `until`, saving into `unfinished` every `checkpoint_every` iterations.
 
     Raises:
@@ -104,7 +104,7 @@ def train(run: Run, until: int, unfinished: Unfinished) -> None:
 
 
 @torch.no_grad()
-def recalibrate_batchnorm(run: Run, batches: int) -> None:
+def recalibrate_batchnorm(run: TrainingRun, batches: int) -> None:
     """Replace the backbone's batch-norm statistics by averages over training crops, before training starts.
 
     Used alike for every row of a target with a frozen backbone: pruning leaves its statistics stale.

@@ -25,7 +25,7 @@ from opentrans.runs.table import get_named
 from opentrans.system.device import select_device
 from opentrans.system.files import sha256
 from opentrans.training.data import CropSettings, TrainingData
-from opentrans.training.engine import Run
+from opentrans.training.engine import TrainingRun
 from opentrans.training.joint_pruning import JointPruning, make_joint_settings
 from opentrans.training.randomness import seed_generators
 
@@ -36,7 +36,7 @@ def seed_everything(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def build_run(args: argparse.Namespace) -> Run:
+def build_run(args: argparse.Namespace) -> TrainingRun:
     """A run from the arguments of the command ``finetune``."""
     config, settings = args.config, get_named(args.config.targets, args.target, "--target")
     seed_everything(args.seed)
@@ -51,7 +51,7 @@ def build_run(args: argparse.Namespace) -> Run:
     transfer, pruning = settings.transfer, None
     if subnetwork.metadata.get("method") == "joint":
         transfer, pruning = plan_joint_pruning(target, transfer, subnetwork)
-    return Run(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning=pruning)
+    return TrainingRun(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning=pruning)
 
 
 def plan_joint_pruning(
