@@ -25,5 +25,5 @@ def run(args: argparse.Namespace) -> None:
     found = find_run(args.run, args.config)
     target = load_run(found)
     if not isinstance(target, FcClip):
-        raise UserError(args.run, f"is a run of {found.run.target}", "give a run of an fcclip target")
+        raise UserError(args.run, f"is a run of {found.run_id.target}", "give a run of an fcclip target")
     write_detectron2(args.output, export_state(target.state_dict(), load_artefact(found.teacher)[0]))
