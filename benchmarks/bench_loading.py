@@ -23,7 +23,7 @@ from benchmarks.gpu_training import make_training
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import get_architecture
-from opentrans.config import Config, TransferConfig, load_config
+from opentrans.config import Config, TrainingConfig, load_config
 from opentrans.costs.paper import random_text
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
@@ -44,7 +44,7 @@ class Uncached(TrainingData):
     _caches = False
 
 
-def make_data(config: Config, settings: TransferConfig, dimension: int) -> TrainingData:
+def make_data(config: Config, settings: TrainingConfig, dimension: int) -> TrainingData:
     """Prepared pictures whose regions have random embeddings."""
     (root,) = copy_samples(IMAGES) if has_samples() else make_download(IMAGES, 10, 480, 640)
     folder = Path(tempfile.mkdtemp(dir=root)) / "val"
@@ -66,15 +66,15 @@ def trace_steps(name: str, config: Config) -> tuple[list[dict], float, float]:
     """The spans of `STEPS` steps after a first one, seconds to make one example, regions of an example."""
     settings = config.targets[name]
     update = {"batch_size": BATCH, "micro_batch_size": BATCH, "precision": "float32"}
-    transfer = settings.transfer.model_copy(update=update)
+    training = settings.training.model_copy(update=update)
     teacher = make_teacher(get_architecture(config.teacher.architecture), 0)
     torch.manual_seed(0)
     target = build_target(settings, teacher, random_text(133, teacher.embed_dim))
-    data = make_data(config, transfer, teacher.embed_dim)
+    data = make_data(config, training, teacher.embed_dim)
     start = time.process_time()
     regions = [len(data.get_example(position).regions.classes) for position in range(IMAGES)]
     seconds = (time.process_time() - start) / IMAGES
-    stepper, step = make_training(target, transfer, data, dense_masks(target.backbone))
+    stepper, step = make_training(target, training, data, dense_masks(target.backbone))
     loaded = stepper.load(range(STEPS + 1), WORKERS)
     step(0, next(loaded))
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -102,7 +102,7 @@ def bench_loading(record: Callable[..., None], name: str) -> None:
     write_json(TRACES / f"loading_{name}.json", {"traceEvents": spans})
     wait, compute = (sum(span["dur"] for span in spans if span["name"] == kind) / 1e6 for kind in (WAIT, COMPUTE))
     assert len(spans) == 2 * STEPS
-    share, settings = compute / (wait + compute), config.targets[name].transfer
+    share, settings = compute / (wait + compute), config.targets[name].training
     group = settings.micro_batch_size or settings.batch_size
     row = {
         "target": name, "steps traced": STEPS, "batch": BATCH, "loader processes": WORKERS,

@@ -81,10 +81,10 @@ def _total(config: Config, record: Record, runs: list[RunId], searches: list[str
         search_iterations(config, name) * _cost(record["search"], record["search"]["gpus"]) for name in searches
     )
     for run in runs:
-        measured, transfer = record["targets"][run.target], config.targets[run.target].transfer
+        measured, training = record["targets"][run.target], config.targets[run.target].training
         freezes = config.freezing[run.freeze].method != "none"
         state = "subnetwork" if _searched(config, run.subnetwork) else "frozen" if freezes else "dense"
-        seconds += transfer.iterations * _cost(measured[state], measured["gpus"])
+        seconds += training.iterations * _cost(measured[state], measured["gpus"])
         seconds += sum(IMAGES[name] for name in config.benchmarks) * measured["evaluation"]["seconds"]
     return seconds / 3600
 

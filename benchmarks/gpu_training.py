@@ -22,7 +22,7 @@ from opentrans.clip.backbone import get_convolutions, get_prunable
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
-from opentrans.config import Config, SubnetworkRecipe, TransferConfig, load_config
+from opentrans.config import Config, SubnetworkRecipe, TrainingConfig, load_config
 from opentrans.costs.paper import random_text
 from opentrans.models.registry import build_target
 from opentrans.models.target import IGNORE, Regions, Target
@@ -76,7 +76,7 @@ def measure(step: Callable[[int], object], repeats: int, device: torch.device) -
     return {"seconds": seconds} | ({"peak_mib": torch.cuda.max_memory_allocated() / 2**20} if cuda else {})
 
 
-def share_of_one(settings: TransferConfig, gpus: int) -> TransferConfig:
+def share_of_one(settings: TrainingConfig, gpus: int) -> TrainingConfig:
     """The training as one of `gpus` GPUs does it."""
     return settings.model_copy(update={"batch_size": max(1, settings.batch_size // gpus)})
 
@@ -85,7 +85,7 @@ Step = list[list[Example]]
 
 
 def make_training(
-    target: Target, settings: TransferConfig, data: TrainingData, masks: dict[str, Tensor]
+    target: Target, settings: TrainingConfig, data: TrainingData, masks: dict[str, Tensor]
 ) -> tuple[Stepper, Callable[[int, Step], object]]:
     """What loads a target's examples, and what trains it for one iteration with them."""
     device = next(target.parameters()).device
@@ -98,7 +98,7 @@ def make_training(
     return stepper, lambda number, examples: stepper.step(number, examples, target.loss, optimizer, keeper)
 
 
-def measure_training(target: Target, settings: TransferConfig, state: str, repeats: int, density: float) -> dict:
+def measure_training(target: Target, settings: TrainingConfig, state: str, repeats: int, density: float) -> dict:
     """A training step of a target: ``dense``, ``frozen`` (half of the layers) or ``subnetwork`` (also frozen)."""
     masks = dense_masks(target.backbone)
     if state == "subnetwork":
@@ -140,9 +140,9 @@ def measure_all(config: Config, repeats: int, classes: int) -> dict[str, Any]:
         for state in ("dense", "frozen", "subnetwork"):
             torch.manual_seed(0)
             target = build_target(settings, teacher, text).to(device)
-            transfer = share_of_one(settings.transfer, gpus)
+            training = share_of_one(settings.training, gpus)
             density = config.subnetworks["ours"].density
-            record[state] = measure_training(target, transfer, state, repeats, density)
+            record[state] = measure_training(target, training, state, repeats, density)
         predict = partial(target.eval().predict, image, vocabulary, config.costs.image_size)
         evaluated = measure(lambda _, predict=predict: predict(), repeats, device)
         record["evaluation"] = evaluated | {"images_per_s": 1 / evaluated["seconds"]}

@@ -12,5 +12,5 @@ targets:
   deeplabv3:
     kind: deeplabv3
     prompts: plain
-    transfer: {iterations: 1, warmup_iterations: 0, batch_size: 1, crop_size: 64, optimizer: {name: sgd, lr: 0.01}}
+    training: {iterations: 1, warmup_iterations: 0, batch_size: 1, crop_size: 64, optimizer: {name: sgd, lr: 0.01}}
 """

@@ -10,7 +10,7 @@ from opentrans.runs.code_digest import list_commands
 
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
-    "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "finetune", "evaluate", "profile-target", "count-costs",
+    "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "train", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "data", "predict", "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
     "predict-benchmark", "make-report", "trace-alphas",

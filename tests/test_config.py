@@ -46,7 +46,7 @@ def test_the_released_codes_optimiser_changes_only_what_it_names():
     paper, released = load_config([MINI, PAPER]), load_config([MINI, PAPER, OVER_PAPER[1]])
     changed = {"iterations", "optimizer"}
     for name in ("han", "deeplabv3"):
-        old, new = paper.targets[name].transfer, released.targets[name].transfer
+        old, new = paper.targets[name].training, released.targets[name].training
         assert {field for field in type(old).model_fields if getattr(old, field) != getattr(new, field)} == changed
     assert released.targets["fcclip"] == paper.targets["fcclip"]
     assert released.subnetworks["ours"] == paper.subnetworks["ours"].model_copy(update={"loss": "tgkd_released"})
@@ -62,8 +62,8 @@ def test_the_released_codes_optimiser_changes_only_what_it_names():
         ("subnetworks.ours.density", 0),
         ("subnetworks.ours.loss", "l2"),
         ("targets.han.kind", "unet"),
-        ("targets.han.transfer.optimizer.name", "adam"),
-        ("targets.han.transfer.iterations", "many"),
+        ("targets.han.training.optimizer.name", "adam"),
+        ("targets.han.training.iterations", "many"),
         ("teacher.pretrained", "openai"),
         ("freezing.random50.ratio", 1.5),
     ],

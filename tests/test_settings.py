@@ -30,8 +30,8 @@ def test_the_tables_jobs_are_listed_once(settings):
 
 
 def test_each_command_has_the_digest_of_its_own_sources(settings):
-    assert settings["code"]["finetune"] == hash_sources("finetune")
-    assert settings["code"]["make-tables"] != settings["code"]["finetune"]
+    assert settings["code"]["train"] == hash_sources("train")
+    assert settings["code"]["make-tables"] != settings["code"]["train"]
 
 
 def test_the_command_writes_the_settings_of_the_profile_that_is_asked_for(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ class SubnetworkRecipe(Section):
     `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
     is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
-    `micro_batch_size`, `precision` and `memory_format` as in `TransferConfig`. `crop_size` is their side in pixels,
+    `micro_batch_size`, `precision` and `memory_format` as in `TrainingConfig`. `crop_size` is their side in pixels,
     `output_stride` that of the student's last feature map.
     """
 
@@ -158,7 +158,7 @@ class FreezeRecipe(Section):
     weights: FittedWeights = "before_mask"
 
 
-class TransferConfig(Section):
+class TrainingConfig(Section):
     """Transfer fine-tuning of one target.
 
     `batch_size` is global. It is cut into groups of `micro_batch_size` images (null: one group a process), which the
@@ -203,7 +203,7 @@ class TargetConfig(Section):
     low_level_width: Count = 48
     ensemble_seen: float = 0.4
     ensemble_unseen: float = 0.8
-    transfer: TransferConfig
+    training: TrainingConfig
 
 
 class EvaluationConfig(Section):

@@ -14,9 +14,9 @@ teacher:
 subnetworks:
   ours: {batch_size: 2, crop_size: 64, iterations: 1}
 targets:
-  han: {queries: 6, width: 32, transfer: &tiny {batch_size: 2, crop_size: 64}}
-  deeplabv3: {width: 32, transfer: *tiny}
-  fcclip: {queries: 6, width: 32, transfer: *tiny}
+  han: {queries: 6, width: 32, training: &tiny {batch_size: 2, crop_size: 64}}
+  deeplabv3: {width: 32, training: *tiny}
+  fcclip: {queries: 6, width: 32, training: *tiny}
 costs: {image_size: [64, 64]}
 gpus: {run: 1, subnetwork: 1}
 """

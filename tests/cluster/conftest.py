@@ -30,7 +30,7 @@ def site(slurm, tmp_path_factory):
     clone = make_repository(tmp_path_factory.mktemp("cluster") / "clone", **settings)
     profile = yaml.safe_load((clone.folder / SITE / "config.yaml").read_text())
     profile["default-resources"]["slurm_partition"] = "main"
-    profile["set-resources"] = {"finetune": {"slurm_partition": "long", "gpu": 1}}
+    profile["set-resources"] = {"train": {"slurm_partition": "long", "gpu": 1}}
     profile |= {"jobs": 2, "latency-wait": 5, "slurm-init-seconds-before-status-checks": 3}
     (clone.folder / SITE / "config.yaml").write_text(yaml.safe_dump(profile))
     clone.commit("This site's partitions")

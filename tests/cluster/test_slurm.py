@@ -29,7 +29,7 @@ def test_tables_made_through_slurm_are_those_made_locally_byte_for_byte(submitte
 
 
 def test_a_jobs_resources_reach_slurm(submitted, slurm):
-    jobs = slurm.describe("rule_finetune")
+    jobs = slurm.describe("rule_train")
     assert len(jobs) == 2
     for job in jobs:
         assert job["MinMemoryNode"] == "4000M"
@@ -53,7 +53,7 @@ def cut_off(submitted, slurm, tmp_path):
     clone = lengthen(Clone(folder, submitted.environment))
     shutil.rmtree(clone.results / "logs")  # so that a progress bar is that of the present attempt
     process = clone.start(
-        "snakemake", "--configfile", "config/nano.yaml", "--workflow-profile", "workflow/profiles/slurm", "runs"
+        "snakemake", "--configfile", "config/nano.yaml", "--workflow-profile", "workflow/profiles/slurm", "training"
     )
     slurm.call("scancel", wait_for_training(slurm, clone, "fcclip"))
     requeued = wait_for_training(slurm, clone, "deeplabv3")
@@ -65,11 +65,11 @@ def cut_off(submitted, slurm, tmp_path):
 
 
 def test_jobs_that_are_cancelled_or_preempted_mid_training_resume_to_the_same_bytes(cut_off, copy, slurm):
-    assert sorted(job["Restarts"] for job in slurm.describe("rule_finetune"))[-1] == "1"
-    lengthen(copy).snakemake("runs")
+    assert sorted(job["Restarts"] for job in slurm.describe("rule_train"))[-1] == "1"
+    lengthen(copy).snakemake("training")
     for run in ("fcclip/dense/none", "deeplabv3/ours/alpha_bottom50"):
         for file in ("checkpoint.safetensors", "log.csv"):
-            name = f"runs/{run}/seed0/{file}"
+            name = f"training/{run}/seed0/{file}"
             assert (cut_off.results / name).read_bytes() == (copy.results / name).read_bytes()
         name = run.replace("/", "_")
         assert 0 < get_steps(cut_off, name) < get_steps(copy, name)
@@ -79,7 +79,7 @@ def lengthen(clone):
     """Make training long enough to be cut off in the middle, and let nothing but a signal write a checkpoint."""
     for target in ("fcclip", "deeplabv3"):
         for name, value in LONG.items():
-            clone.change(f"targets.{target}.transfer.{name}", value)
+            clone.change(f"targets.{target}.training.{name}", value)
     return clone
 
 
@@ -87,7 +87,7 @@ def wait_for_training(slurm, clone, target):
     """The identifier of the job that trains `target`, once its progress bar has moved."""
     for _ in range(1200):
         running = slurm.list_jobs("RUNNING").items()
-        jobs = [job for job, comment in running if f"rule_finetune_wildcards_{target}" in comment]
+        jobs = [job for job, comment in running if f"rule_train_wildcards_{target}" in comment]
         if jobs and get_steps(clone, f"{target}_*") > 0:
             return jobs[0]
         time.sleep(0.5)
@@ -96,6 +96,6 @@ def wait_for_training(slurm, clone, target):
 
 def get_steps(clone, run):
     """How many iterations the last attempt of a run has trained, by its progress bar."""
-    logs = clone.results.glob(f"logs/finetune/{run}_seed0.log")
+    logs = clone.results.glob(f"logs/train/{run}_seed0.log")
     steps = [int(count) for log in logs for count in re.findall(r"\| (\d+)/\d+ \[", log.read_text())]
     return steps[-1] if steps else 0

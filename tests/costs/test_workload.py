@@ -24,7 +24,7 @@ def test_rounds_are_those_of_algorithm_1(share, density, rounds):
 
 
 def test_gpu_hours_are_jobs_times_gpus_times_time():
-    assert Work("finetune", jobs=2, gpus=4, steps=1800).get_gpu_hours(0.5) == 2.0
+    assert Work("train", jobs=2, gpus=4, steps=1800).get_gpu_hours(0.5) == 2.0
 
 
 def test_a_warm_up_is_counted_once_for_the_recipes_that_share_it(config):
@@ -32,19 +32,19 @@ def test_a_warm_up_is_counted_once_for_the_recipes_that_share_it(config):
         Experiment(2, name, "han", "dense", name, ("coco",), True) for name in ("none", "random50", "alpha_bottom50")
     ]
     work = {each.name: each for each in plan_work(config, rows, IMAGES)}
-    transfer = config.targets["han"].transfer
-    assert (work["warm_up han"].jobs, work["warm_up han"].steps) == (1, transfer.warmup_iterations)
-    assert work["finetune han"].jobs == 1
-    assert work["finetune han after its warm-up"].jobs == 2
-    assert work["finetune han after its warm-up"].steps == transfer.iterations - transfer.warmup_iterations
+    training = config.targets["han"].training
+    assert (work["warm_up han"].jobs, work["warm_up han"].steps) == (1, training.warmup_iterations)
+    assert work["train han"].jobs == 1
+    assert work["train han after its warm-up"].jobs == 2
+    assert work["train han after its warm-up"].steps == training.iterations - training.warmup_iterations
     assert not [name for name in work if name.startswith("find_subnetwork")]
 
 
-def test_every_evaluated_run_is_finetuned_once(config):
+def test_every_evaluated_run_is_trained_once(config):
     experiments = read_experiments(ROOT / "config/experiments.csv", config)
     work = plan_work(config, experiments, IMAGES)
-    counts = {kind: sum(each.jobs for each in work if each.name.startswith(kind)) for kind in ("finetune", "evaluate")}
-    assert counts["finetune"] == counts["evaluate"] > 0
+    counts = {kind: sum(each.jobs for each in work if each.name.startswith(kind)) for kind in ("train", "evaluate")}
+    assert counts["train"] == counts["evaluate"] > 0
 
 
 def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
@@ -65,5 +65,5 @@ def test_measured_seconds_scale_the_hours_of_their_jobs(capsys, monkeypatch):
 
 def test_a_wrong_measurement_is_one_line(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main(["plan-cluster", "--seconds", "finetune"]) == 2
-    assert "--seconds finetune" in capsys.readouterr().err
+    assert main(["plan-cluster", "--seconds", "train"]) == 2
+    assert "--seconds train" in capsys.readouterr().err

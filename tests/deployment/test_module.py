@@ -48,7 +48,7 @@ def snakemake(folder, *words):
 def test_another_workflow_uses_this_one_as_a_module(folder):
     jobs = get_jobs(snakemake(folder, "-n", "summarize"))
     assert jobs["summarize"] == 1
-    assert jobs["opentrans_finetune"] == 1
+    assert jobs["opentrans_train"] == 1
     assert jobs["opentrans_find_subnetwork"] == 1
     assert jobs["opentrans_make_table_1"] == 1
 

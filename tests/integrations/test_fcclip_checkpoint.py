@@ -13,7 +13,7 @@ from opentrans.cli import main
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
-from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig, load_config
+from opentrans.config import OptimizerConfig, TargetConfig, TrainingConfig, load_config
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.evaluation.loading import load_run
@@ -21,7 +21,7 @@ from opentrans.integrations.fcclip import export_state, get_their_name, import_s
 from opentrans.models.registry import build_target
 from opentrans.runs.find import find_run
 
-TRANSFER = TransferConfig(
+TRAINING = TrainingConfig(
     iterations=1, warmup_iterations=0, batch_size=1, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-4)
 )
 CONFIG = Path("config/config.yaml")
@@ -130,7 +130,7 @@ def test_every_published_tensor_at_true_size_has_its_place_and_comes_back():
     theirs = {name: torch.rand((), generator=generator).expand(shape) for name, shape in describe_published().items()}
     architecture = {"embed_dim": 1024, "vision_cfg": {"image_size": 224, "layers": [3, 4, 6, 3], "width": 64}}
     visual = {name: torch.zeros(()).expand(shape) for name, shape in describe_visual().items()}
-    settings = TargetConfig(kind="fcclip", prompts="ensemble", queries=250, transfer=TRANSFER)
+    settings = TargetConfig(kind="fcclip", prompts="ensemble", queries=250, training=TRAINING)
     text = TextEmbeddings(torch.eye(133, 1024), torch.arange(133))
     target = build_target(settings, ClipWeights(architecture, visual, 100.0, torch.device("cpu")), text)
     state = import_state(theirs, target.state_dict())
@@ -187,7 +187,7 @@ def import_published(published, output, *words):
 def test_an_imported_checkpoint_is_a_run_to_evaluate_and_to_export(published, tmp_path, capsys):
     results = tmp_path / "results"
     assert import_published(published, results) == 0
-    run = results / "runs/fcclip/dense/none/seed0"
+    run = results / "training/fcclip/dense/none/seed0"
     assert f"--run {run}" in capsys.readouterr().out
     target = load_run(find_run(run))
     theirs = read_detectron2(published / "model.pth")
@@ -240,7 +240,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(published, tmp_path, capsys,
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
-    assert not list((tmp_path / "results").glob("runs/**/*.safetensors"))
+    assert not list((tmp_path / "results").glob("training/**/*.safetensors"))
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
-from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig
+from opentrans.config import OptimizerConfig, TargetConfig, TrainingConfig
 from opentrans.integrations.fcclip import get_clip, import_state
 from opentrans.models.registry import build_target
 from opentrans.models.target import Batch, Regions, pad_images
@@ -18,7 +18,7 @@ from opentrans.models.target import Batch, Regions, pad_images
 pytest.importorskip("detectron2.engine", reason="the real detectron2 is not installed (docs/integrations.md)")
 pytestmark = [pytest.mark.detectron2, pytest.mark.filterwarnings("ignore")]
 TRAIN_CLASS, TEST_CLASS = torch.tensor([0, 0, 1, 2, 3]), torch.arange(4)  # synonyms of the fixture's vocabularies
-TRANSFER = TransferConfig(
+TRAINING = TrainingConfig(
     iterations=1, warmup_iterations=0, batch_size=1, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-4)
 )
 ARCHITECTURE = {"embed_dim": 1024, "vision_cfg": {"image_size": 224, "layers": [3, 4, 6, 3], "width": 64}}
@@ -75,7 +75,7 @@ def pair(fcclip):
     theirs = {name: value.detach().clone() for name, value in fcclip.state_dict().items()}
     clip = get_clip(theirs, "the public model")
     visual = {name.removeprefix("visual."): value for name, value in clip.items() if name.startswith("visual.")}
-    settings = TargetConfig(kind="fcclip", prompts="ensemble", queries=250, train_points=1024, transfer=TRANSFER)
+    settings = TargetConfig(kind="fcclip", prompts="ensemble", queries=250, train_points=1024, training=TRAINING)
     text = TextEmbeddings(fcclip.train_text_classifier, TRAIN_CLASS)
     ours = build_target(settings, ClipWeights(ARCHITECTURE, visual, 100.0, torch.device("cpu")), text)
     ours.load_state_dict(import_state(theirs, ours.state_dict()))

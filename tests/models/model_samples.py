@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from opentrans.config import OptimizerConfig, TargetConfig, TransferConfig
+from opentrans.config import OptimizerConfig, TargetConfig, TrainingConfig
 from opentrans.models.target import IGNORE, Batch, Regions
 
 ARCHITECTURE = {
@@ -13,7 +13,7 @@ ARCHITECTURE = {
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
-TRANSFER = TransferConfig(
+TRAINING = TrainingConfig(
     iterations=1, warmup_iterations=0, batch_size=2, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-3)
 )
 CLASSES = 6
@@ -34,7 +34,7 @@ def make_settings(kind: str, **changes: Any) -> TargetConfig:
         "atrous_rates": [1, 2, 3],
         "low_level_width": 8,
     }
-    return TargetConfig(kind=kind, prompts="plain", transfer=TRANSFER, **(sizes | changes))
+    return TargetConfig(kind=kind, prompts="plain", training=TRAINING, **(sizes | changes))
 
 
 def make_batch(images: int = 2, side: int = 64) -> Batch:

@@ -160,13 +160,13 @@ def count(module):
 def full_size():
     """The paper's sizes with CLIP RN50, on the meta device: shapes without weights."""
     text = TextEmbeddings(torch.zeros(133, 1024), torch.arange(133))
-    transfer = make_settings("han").transfer
+    training = make_settings("han").training
     with torch.device("meta"):
         visual = Teacher(get_architecture("RN50")).visual
         teacher = ClipWeights(get_architecture("RN50"), visual, 100.0, torch.device("meta"))
 
         def build(kind, **settings):
-            return build_target(TargetConfig(kind=kind, prompts="plain", transfer=transfer, **settings), teacher, text)
+            return build_target(TargetConfig(kind=kind, prompts="plain", training=training, **settings), teacher, text)
 
         return {
             "han": build("han", distillation_weight=2.0),

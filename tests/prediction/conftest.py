@@ -33,6 +33,6 @@ def results(tmp_path_factory) -> Path:
         text = embed_vocabulary(teacher, vocabulary, config.teacher.templates if kind == "fcclip" else None)
         target = build_target(config.targets[kind], teacher, text)
         optimizer = torch.optim.SGD(target.parameters(), lr=0.1)
-        path = folder / f"runs/{kind}/dense/none/seed0/checkpoint.safetensors"
+        path = folder / f"training/{kind}/dense/none/seed0/checkpoint.safetensors"
         save_checkpoint(path, 1, target, optimizer, {"target": kind})
     return folder

@@ -40,7 +40,7 @@ def compare(found, dataset, output, checkpoint=None):
 @pytest.fixture
 def disturbed(results, tmp_path):
     """The FC-CLIP run with other backbone weights."""
-    tensors, metadata = load_tensors(results / "runs/fcclip/dense/none/seed0/checkpoint.safetensors", "")
+    tensors, metadata = load_tensors(results / "training/fcclip/dense/none/seed0/checkpoint.safetensors", "")
     torch.manual_seed(0)
     for name, value in tensors.items():
         if name.startswith("model.backbone.") and value.ndim == 4:
@@ -50,7 +50,7 @@ def disturbed(results, tmp_path):
 
 
 def test_an_untouched_backbone_is_clips_and_a_disturbed_one_is_not(results, tmp_path, disturbed):
-    found, dataset = find_run(results / "runs/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 6)
+    found, dataset = find_run(results / "training/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 6)
     same = compare(found, dataset, tmp_path / "same.json")
     assert {name: same[name] for name in ("target", "subnetwork", "freeze", "seed", "images")} == {
         "target": "fcclip",
@@ -69,6 +69,6 @@ def test_an_untouched_backbone_is_clips_and_a_disturbed_one_is_not(results, tmp_
 
 
 def test_too_few_images_are_refused_by_name(results, tmp_path):
-    found, dataset = find_run(results / "runs/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 3)
+    found, dataset = find_run(results / "training/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 3)
     with pytest.raises(UserError, match=r"index\.csv: 3 images"):
         compare(found, dataset, tmp_path / "same.json")

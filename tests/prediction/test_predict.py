@@ -24,7 +24,7 @@ def picture(tmp_path):
 
 
 def predict(results, *arguments, run="han"):
-    place = results / f"runs/{run}/dense/none/seed0"
+    place = results / f"training/{run}/dense/none/seed0"
     return main(["predict", *map(str, arguments), "--run", str(place), "--device", "cpu"])
 
 
@@ -54,7 +54,7 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     from opentrans.evaluation.evaluate import resize_image
     from opentrans.evaluation.loading import load_run
 
-    found, vocabulary = find_run(results / "runs/fcclip/dense/none/seed0"), parse_classes(WORDS)
+    found, vocabulary = find_run(results / "training/fcclip/dense/none/seed0"), parse_classes(WORDS)
     image = read_picture(picture)
     text = embed_vocabulary(Teacher.load(found.teacher), vocabulary, found.config.teacher.templates)
     with torch.inference_mode():
@@ -62,11 +62,11 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     segmenter = load_segmenter(found, vocabulary)
     assert len(segmenter.text.embeddings) == 5  # one for each synonym
     np.testing.assert_array_equal(segmenter(image), expected)
-    assert load_segmenter(find_run(results / "runs/han/dense/none/seed0"), vocabulary).text.embeddings.shape[0] == 3
+    assert load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary).text.embeddings.shape[0] == 3
 
 
 def test_a_large_picture_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):
-    segmenter = load_segmenter(find_run(results / "runs/han/dense/none/seed0"), parse_classes(WORDS))
+    segmenter = load_segmenter(find_run(results / "training/han/dense/none/seed0"), parse_classes(WORDS))
     seen = []
     predict_as_is = segmenter.target.predict
 

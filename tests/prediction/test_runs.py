@@ -16,14 +16,14 @@ from opentrans.training.checkpoint import load_checkpoint
 
 @pytest.mark.parametrize("name", ["", "checkpoint.safetensors"])
 def test_a_run_is_recognised_by_its_folder_and_by_its_checkpoint(results, name):
-    found = find_run(results / "runs/fcclip/dense/none/seed0" / name)
+    found = find_run(results / "training/fcclip/dense/none/seed0" / name)
     assert found.run_id == RunId("fcclip", "dense", "none", 0)
     assert found.config.profile == "mini"
     assert found.train_text.parent.name == "ensemble"
 
 
 def test_a_loaded_target_holds_the_weights_of_the_checkpoint(results):
-    found = find_run(results / "runs/han/dense/none/seed0")
+    found = find_run(results / "training/han/dense/none/seed0")
     target, saved = load_run(found), load_checkpoint(found.checkpoint).model
     assert not target.training
     state = target.state_dict()
@@ -32,22 +32,24 @@ def test_a_loaded_target_holds_the_weights_of_the_checkpoint(results):
 
 
 def test_what_is_no_run_is_refused_with_an_example(results, tmp_path):
-    with pytest.raises(UserError, match=r"no such run.*results/mini/runs/han"):
+    with pytest.raises(UserError, match=r"no such run.*results/mini/training/han"):
         find_run(tmp_path / "absent")
-    stray = shutil.copy(results / "runs/han/dense/none/seed0/checkpoint.safetensors", tmp_path / "stray.safetensors")
-    with pytest.raises(UserError, match="does not lie in runs/"):
+    stray = shutil.copy(
+        results / "training/han/dense/none/seed0/checkpoint.safetensors", tmp_path / "stray.safetensors"
+    )
+    with pytest.raises(UserError, match="does not lie in training/"):
         find_run(stray)
 
 
 def test_a_file_that_the_run_needs_is_named(results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("teacher", "fcclip", "deeplabv3"))
     with pytest.raises(UserError, match=r"teacher\.safetensors: the run needs this file"):
-        find_run(copy / "runs/han/dense/none/seed0")
+        find_run(copy / "training/han/dense/none/seed0")
 
 
 def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("fcclip", "deeplabv3"))
-    run = copy / "runs/han/dense/none/seed0"
+    run = copy / "training/han/dense/none/seed0"
     own = find_run(run).config
     assert own.seeds == [0]
     name, content = name_config(own.model_copy(update={"seeds": [7]}))
@@ -55,11 +57,11 @@ def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_pa
     with pytest.raises(UserError, match=r"config: 2 configurations, and the run does not say.*--config"):
         find_run(run)
     inputs = {f"../../../../../{name}": "", "../../../../../teacher/teacher.safetensors": ""}
-    record = run / f"checkpoint.safetensors.finetune{SUFFIX}"
+    record = run / f"checkpoint.safetensors.train{SUFFIX}"
     record.write_text(json.dumps(dict.fromkeys(FIELDS, "") | {"inputs": inputs, "outputs": {}, "versions": {}}))
     assert find_run(run).config.seeds == [7]
     record.write_text("{}")
-    with pytest.raises(UserError, match=r"finetune\.provenance\.json: field command is missing"):
+    with pytest.raises(UserError, match=r"train\.provenance\.json: field command is missing"):
         find_run(run)
 
 

@@ -56,9 +56,9 @@ def files(tmp_path):
     (tmp_path / "figure5.svg").write_text(SVG)
     (tmp_path / "figure5.rst").write_text("Some\npictures.\n")
     header = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"
-    (tmp_path / "jobs/finetune").mkdir(parents=True)
-    (tmp_path / "jobs/finetune/a.tsv").write_text(header + "10\t0:00:10\t500\t1\t20\n")
-    (tmp_path / "jobs/finetune/b.tsv").write_text(header + "30\t0:00:30\t700\t1\t3590\n30\t-\tNA\tNA\t10\n")
+    (tmp_path / "jobs/train").mkdir(parents=True)
+    (tmp_path / "jobs/train/a.tsv").write_text(header + "10\t0:00:10\t500\t1\t20\n")
+    (tmp_path / "jobs/train/b.tsv").write_text(header + "30\t0:00:30\t700\t1\t3590\n30\t-\tNA\tNA\t10\n")
     (tmp_path / "jobs/make_tables.tsv").write_text(header + "1\t0:00:01\t90\t1\t-\n")
     (tmp_path / "jobs/make_report.tsv").write_text(header + "99\t0:01:39\t90\t1\t99\n")
     return tmp_path
@@ -131,7 +131,7 @@ def test_cells_are_sorted_by_their_number_and_text_by_its_letters():
 
 def test_costs_are_summed_by_rule_with_the_dearest_first(files):
     assert read_costs_of_jobs(files / "jobs", without=["make_report"]) == [
-        RuleCost("finetune", 3, 70, 3620, 700),
+        RuleCost("train", 3, 70, 3620, 700),
         RuleCost("make_tables", 1, 1, 0, 90),
     ]
 

@@ -35,7 +35,7 @@ def project(tmp_path):
     (results / "tables/table2.csv").write_text("Method\n")
     (results / "claims.csv").write_text("claim,verdict\nOurs beats random,holds\n")
     (results / "figures/table1_mean.svg").write_text("<svg/>")
-    (results / "benchmarks/finetune.tsv").write_text("s\tmax_rss\tcpu_time\n5\t1\t90\n")
+    (results / "benchmarks/train.tsv").write_text("s\tmax_rss\tcpu_time\n5\t1\t90\n")
     (tmp_path / "images").mkdir()
     (tmp_path / "images/rulegraph.svg").write_text("<svg/>")
     (tmp_path / "README.md").write_text(PAGE)

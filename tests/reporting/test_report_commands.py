@@ -45,9 +45,9 @@ def count(config, files, *arguments):
 
 def test_count_costs_joins_profile_densities_and_plan(config, files):
     costs = count(config, files, *IDENTITY, "--plan", files / "plan.csv")
-    transfer = config.targets["han"].transfer
-    warmup = transfer.warmup_iterations * transfer.batch_size
-    later = (transfer.iterations - transfer.warmup_iterations) * transfer.batch_size
+    training = config.targets["han"].training
+    warmup = training.warmup_iterations * training.batch_size
+    later = (training.iterations - training.warmup_iterations) * training.batch_size
     assert costs["training_flops"] == pytest.approx(warmup * (12 + 32) + later * (11 + 32))
     assert (costs["params"], costs["flops"]) == (pytest.approx(250 - 160), pytest.approx(2070 - 1600))
     assert (costs["target"], costs["subnetwork"], costs["freeze"], costs["seed"]) == (

@@ -12,7 +12,7 @@ from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
-from opentrans.config import OptimizerConfig, TransferConfig
+from opentrans.config import OptimizerConfig, TrainingConfig
 from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
 from opentrans.data.regions import get_regions
 from opentrans.models.target import IGNORE, Normalize, Target
@@ -111,7 +111,7 @@ def make_run(teacher, data):
             target.backbone, random_masks(shapes, sum(shape.numel() for shape in shapes.values()) // 3, 0)
         )
         subnetwork.apply_to(target.backbone)
-        settings = TransferConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
+        settings = TrainingConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
         return TrainingRun(
             target, data, settings, MaskKeeper(target.backbone, subnetwork.masks), {"target": "t", "seed": str(seed)}
         )
@@ -148,7 +148,7 @@ targets:
     train_points: 64
     distillation_weight: 2.0
     ignore_matched_share: 0.5
-    transfer: &transfer
+    training: &training
       iterations: 4
       warmup_iterations: 2
       batch_size: 4
@@ -162,11 +162,11 @@ targets:
     width: 32
     low_level_width: 8
     output_stride: 16
-    transfer: {<<: *transfer, memory_format: channels_last}
+    training: {<<: *training, memory_format: channels_last}
   fcclip:
     <<: *small
     kind: fcclip
-    transfer: {<<: *transfer, warmup_iterations: 0, recalibrate_batchnorm: 1}
+    training: {<<: *training, warmup_iterations: 0, recalibrate_batchnorm: 1}
 """
 
 
@@ -176,10 +176,10 @@ class Project:
 
     folder: Path
 
-    def finetune(self, target, phase="fine-tune", name=None, options=()):
-        """The arguments of ``finetune`` that write ``name.safetensors`` and ``name.csv``."""
+    def train(self, target, phase="training", name=None, options=()):
+        """The arguments of ``train`` that write ``name.safetensors`` and ``name.csv``."""
         files = {"teacher": "teacher", "train-text": "text", "regions": "regions", "subnetwork": "dense"}
-        words = ["finetune", "--phase", phase, "--target", target, "--seed", "0", *self._common(files)]
+        words = ["train", "--phase", phase, "--target", target, "--seed", "0", *self._common(files)]
         output = self.folder / (name or target) / "checkpoint.safetensors"
         return [*words, "--output", str(output), "--log", str(output.with_suffix(".csv")), *options]
 

@@ -30,7 +30,7 @@ def slow(project):
     """A project with data workers, whose training is long enough to be met several times."""
     content = yaml.safe_load((project.folder / "config.yaml").read_text())
     content["workers"] = 2
-    content["targets"]["deeplabv3"]["transfer"] |= {"iterations": 14, "checkpoint_every": 1}
+    content["targets"]["deeplabv3"]["training"] |= {"iterations": 14, "checkpoint_every": 1}
     (project.folder / "config.yaml").write_text(yaml.safe_dump(content))
     return project
 
@@ -39,7 +39,7 @@ class Training:
     """The command in a fork of this process, by itself or through the launcher; its messages go to a file."""
 
     def __init__(self, project, name, processes=1):
-        self.words, self.processes = project.finetune("deeplabv3", name=name), processes
+        self.words, self.processes = project.train("deeplabv3", name=name), processes
         self.folder, self.messages = project.folder / name, project.folder / f"{name}.txt"
         self.pid = os.fork()
         if self.pid == 0:
@@ -186,7 +186,7 @@ def test_what_goes_wrong_in_a_data_worker_is_one_line_as_without_workers(slow, m
     path.write_text(path.read_text().replace("workers: 2", f"workers: {workers}"))
     image = PreparedDataset.image
     monkeypatch.setattr(PreparedDataset, "image", lambda self, index: fail() if index == 3 else image(self, index))
-    assert run_child(lambda: cli.main(slow.finetune("deeplabv3"))) == cli.USER_ERROR_STATUS
+    assert run_child(lambda: cli.main(slow.train("deeplabv3"))) == cli.USER_ERROR_STATUS
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("opentrans")]
     assert len(lines) == 1
     assert message in lines[0]

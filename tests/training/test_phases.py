@@ -66,8 +66,8 @@ def test_a_warm_up_and_its_continuation_under_a_plan_killed_in_both_end_with_the
     def make_commands(name):
         warm, rest = (often.folder / f"{name}_{part}/checkpoint.safetensors" for part in ("warm", "rest"))
         options = ["--start", str(warm), "--plan", str(plan)]
-        yield warm, often.finetune("deeplabv3", "warm-up", f"{name}_warm")
-        yield rest, often.finetune("deeplabv3", name=f"{name}_rest", options=options)
+        yield warm, often.train("deeplabv3", "warm-up", f"{name}_warm")
+        yield rest, often.train("deeplabv3", name=f"{name}_rest", options=options)
 
     check_kills(often, make_commands, tmp_path / "count")
 
@@ -76,7 +76,7 @@ def test_a_target_that_is_pruned_while_it_trains_killed_again_and_again_ends_wit
     def make_commands(name):
         start, run = often.folder / f"{name}_start/subnetwork.safetensors", f"{name}_run"
         search = [word.replace("ours", "joint") if word == "ours" else word for word in often.search(f"{name}_start")]
-        words = [str(start) if word.endswith("dense.safetensors") else word for word in often.finetune("han", name=run)]
+        words = [str(start) if word.endswith("dense.safetensors") else word for word in often.train("han", name=run)]
         yield start, search
         yield often.folder / run / "checkpoint.safetensors", words
 

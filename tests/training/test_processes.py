@@ -31,10 +31,8 @@ def load(project, name):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_two_processes_train_and_search_as_one_does_at_the_same_global_batch(project):
     targets = ("han", "deeplabv3", "fcclip")
-    run_in_two_processes(
-        [project.search("ours_two"), *(project.finetune(name, name=f"{name}_two") for name in targets)]
-    )
-    for words in (project.search("ours"), *(project.finetune(name) for name in targets)):
+    run_in_two_processes([project.search("ours_two"), *(project.train(name, name=f"{name}_two") for name in targets)])
+    for words in (project.search("ours"), *(project.train(name) for name in targets)):
         assert main(words) == 0
     for target in targets:
         one, two = (pd.read_csv(project.folder / name / "checkpoint.csv") for name in (target, f"{target}_two"))

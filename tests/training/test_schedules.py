@@ -22,22 +22,22 @@ def read(settings, iteration):
 
 @pytest.mark.parametrize("target", ["han", "deeplabv3"])
 def test_han_and_deeplab_follow_supplement_6_1(target):
-    transfer = load_config([MINI, PAPER]).targets[target].transfer
-    assert (transfer.iterations, transfer.batch_size, transfer.crop_size) == (50_000, 28, 512)
-    assert transfer.warmup_iterations == 10_000
+    training = load_config([MINI, PAPER]).targets[target].training
+    assert (training.iterations, training.batch_size, training.crop_size) == (50_000, 28, 512)
+    assert training.warmup_iterations == 10_000
     expected = {0: 1.5e-4, 39_999: 1.5e-4, 40_000: 1.5e-5, 44_999: 1.5e-5, 45_000: 1.5e-6, 49_999: 1.5e-6}
     for iteration, lr in expected.items():
-        optimizer, rates = read(transfer, iteration)
+        optimizer, rates = read(training, iteration)
         assert isinstance(optimizer, torch.optim.SGD)
         assert rates == pytest.approx([lr, lr])
 
 
 def test_fcclip_follows_supplement_6_1():
-    transfer = load_config([MINI, PAPER]).targets["fcclip"].transfer
-    assert (transfer.iterations, transfer.batch_size) == (368_750, 16)
+    training = load_config([MINI, PAPER]).targets["fcclip"].training
+    assert (training.iterations, training.batch_size) == (368_750, 16)
     expected = {0: 1e-4, 327_777: 1e-4, 327_778: 1e-5, 355_091: 1e-5, 355_092: 1e-6, 368_749: 1e-6}
     for iteration, lr in expected.items():
-        optimizer, rates = read(transfer, iteration)
+        optimizer, rates = read(training, iteration)
         assert isinstance(optimizer, torch.optim.AdamW)
         assert rates[0] == pytest.approx(lr)
 
@@ -45,11 +45,11 @@ def test_fcclip_follows_supplement_6_1():
 def test_the_global_batch_is_the_papers_on_any_number_of_gpus():
     config = load_config([MINI, PAPER])
     for name, gpus in (("han", 4), ("deeplabv3", 4), ("fcclip", 8)):
-        transfer = config.targets[name].transfer
+        training = config.targets[name].training
         assert config.gpus.targets.get(name, config.gpus.run) == gpus
         for count in (1, 2, 4, gpus):
-            groups = split_batch(transfer.batch_size, transfer.micro_batch_size, count)
-            assert sum(len(group.places) for group in groups) == transfer.batch_size
+            groups = split_batch(training.batch_size, training.micro_batch_size, count)
+            assert sum(len(group.places) for group in groups) == training.batch_size
             assert len(groups) == gpus
 
 
@@ -71,10 +71,10 @@ RELEASED_LR = {
 
 @pytest.mark.parametrize("target", ["han", "deeplabv3"])
 def test_the_released_codes_optimiser_is_a_named_alternative(target):
-    transfer = load_config([MINI, PAPER, RELEASED]).targets[target].transfer
-    assert (transfer.iterations, transfer.batch_size) == (50_001, 28)
-    assert (transfer.optimizer.weight_decay, transfer.optimizer.clip_norm) == (0.05, 0.01)
+    training = load_config([MINI, PAPER, RELEASED]).targets[target].training
+    assert (training.iterations, training.batch_size) == (50_001, 28)
+    assert (training.optimizer.weight_decay, training.optimizer.clip_norm) == (0.05, 0.01)
     for iteration, lr in RELEASED_LR[target].items():
-        optimizer, rates = read(transfer, iteration)
+        optimizer, rates = read(training, iteration)
         assert isinstance(optimizer, torch.optim.AdamW)
         assert rates == pytest.approx([lr, 0.1 * lr])

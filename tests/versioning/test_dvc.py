@@ -67,18 +67,18 @@ def test_clone_and_pull_from_an_s3_remote_leave_nothing_to_do(copy, s3, tmp_path
 
 def test_a_changed_setting_of_one_target_reruns_what_depends_on_it_and_shows_in_the_diffs(copy):
     before = copy.run("git", "rev-parse", "HEAD").strip()
-    kept = (copy.results / "runs/fcclip/dense/none/seed0/checkpoint.safetensors").stat().st_mtime_ns
-    copy.change("targets.deeplabv3.transfer.iterations", 60)
-    wanted = {"warm_up": 1, "plan_freeze": 1, "finetune": 1, "evaluate_run": 1}
+    kept = (copy.results / "training/fcclip/dense/none/seed0/checkpoint.safetensors").stat().st_mtime_ns
+    copy.change("targets.deeplabv3.training.iterations", 60)
+    wanted = {"warm_up": 1, "plan_freeze": 1, "train": 1, "evaluate_run": 1}
     planned = get_jobs(copy.snakemake("-n"))
     assert {rule: planned.get(rule) for rule in wanted} == wanted
     assert not {"make_world", "prepare_dataset", "train_teacher", "find_subnetwork"} & set(planned)
 
     text = copy.dvc("repro")
-    assert get_stages(text) == ["configure", "freeze_plans", "runs", "evaluations", "tables"]
+    assert get_stages(text) == ["configure", "freeze_plans", "training", "evaluations", "tables"]
     assert get_transfers(text) == ["deeplabv3"]
     assert "Subnetwork " not in text
-    assert (copy.results / "runs/fcclip/dense/none/seed0/checkpoint.safetensors").stat().st_mtime_ns == kept
+    assert (copy.results / "training/fcclip/dense/none/seed0/checkpoint.safetensors").stat().st_mtime_ns == kept
     assert CLEAN in copy.dvc("status")
     assert NOTHING in copy.snakemake("-n")
 
@@ -107,25 +107,25 @@ def test_a_figures_colour_reruns_no_training_in_either_tool(copy):
 
 
 def test_an_interrupted_reproduce_goes_on_and_keeps_finished_runs(copy):
-    copy.change("targets.deeplabv3.transfer.iterations", 5)
-    copy.change("targets.fcclip.transfer.iterations", 60)
-    process = copy.start("dvc", "repro", "runs")
-    read_until(process, "(Rule: finetune)")
+    copy.change("targets.deeplabv3.training.iterations", 5)
+    copy.change("targets.fcclip.training.iterations", 60)
+    process = copy.start("dvc", "repro", "training")
+    read_until(process, "(Rule: train)")
     os.killpg(process.pid, signal.SIGINT)
     process.communicate()
     assert process.returncode != 0
     quick, slow = (
-        copy.results / f"runs/{name}/seed0" for name in ("deeplabv3/ours/alpha_bottom50", "fcclip/dense/none")
+        copy.results / f"training/{name}/seed0" for name in ("deeplabv3/ours/alpha_bottom50", "fcclip/dense/none")
     )
     finished = (quick / "checkpoint.safetensors").stat().st_mtime_ns
     assert not (slow / "checkpoint.safetensors").exists()
 
-    text = copy.dvc("repro", "runs")
-    assert get_stages(text) == ["runs"]
+    text = copy.dvc("repro", "training")
+    assert get_stages(text) == ["training"]
     assert get_transfers(text) == ["fcclip"]
     assert (quick / "checkpoint.safetensors").stat().st_mtime_ns == finished
     assert (slow / "log.csv").read_text().splitlines()[-1].startswith("60,")
-    assert CLEAN in copy.dvc("status", "runs")
+    assert CLEAN in copy.dvc("status", "training")
 
 
 def read_until(process, words):

@@ -16,7 +16,7 @@ from opentrans.system.files import HASH_SUFFIX
 
 NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no command's output
 ROOT = Path(__file__).parents[2]
-RUN = "runs/han/dense/alpha_bottom50/seed0"
+RUN = "training/han/dense/alpha_bottom50/seed0"
 STAGES = {
     "search": "subnetworks/ours/seed0/subnetwork",
     "warm-up": "warm_ups/han/dense/seed0/checkpoint",
@@ -160,7 +160,7 @@ def test_every_record_is_full(finished, records):
         assert content["outputs"]
         assert all(re.fullmatch("[0-9a-f]{64}", value) for value in content["inputs"].values())
         assert any(name.endswith(".yaml") for name in content["inputs"]), path  # the configuration at least
-        if content["command"] in ("finetune", "find-subnetwork"):
+        if content["command"] in ("train", "find-subnetwork"):
             assert content["seed"] == 0
             assert len(content["inputs"]) >= 5
 

@@ -24,9 +24,7 @@ def plan(folder, *configurations):
 @pytest.mark.parametrize("configurations", [("paper",), ("paper", "smoke")], ids="+".join)
 def test_the_papers_graph_leads_from_downloads_to_tables_without_the_mini_world(tmp_path, configurations):
     jobs, text = plan(tmp_path, *configurations)
-    assert {"import_teacher", "embed_regions", "find_subnetwork", "finetune", "evaluate_run", "make_table_1"} <= set(
-        jobs
-    )
+    assert {"import_teacher", "embed_regions", "find_subnetwork", "train", "evaluate_run", "make_table_1"} <= set(jobs)
     assert not {"make_world", "train_teacher"} & set(jobs)
     assert jobs["prepare_dataset"] == 1 + (2 if "smoke" in configurations else 7)
     assert f"results/{configurations[-1]}/tables/table1.csv" in text
@@ -34,5 +32,5 @@ def test_the_papers_graph_leads_from_downloads_to_tables_without_the_mini_world(
 
 def test_a_training_of_the_paper_starts_a_process_for_each_of_its_gpus(tmp_path):
     _, text = plan(tmp_path, "paper")
-    assert set(re.findall(r"opentrans.system.launch (\d+) finetune", text)) == {"4", "8"}
-    assert set(re.findall(r"opentrans.system.launch (\d+) finetune", plan(tmp_path, "paper", "smoke")[1])) == {"0"}
+    assert set(re.findall(r"opentrans.system.launch (\d+) train", text)) == {"4", "8"}
+    assert set(re.findall(r"opentrans.system.launch (\d+) train", plan(tmp_path, "paper", "smoke")[1])) == {"0"}

@@ -81,7 +81,7 @@ def test_a_benchmark_that_the_table_does_not_name_stays_empty(finished):
 def test_a_picture_is_segmented_with_what_the_workflow_leaves_and_nothing_else(finished, run, tmp_path):
     picture = sorted(finished.folder.rglob("coco/val2017/*.jpg"))[0]
     words = ["predict", str(picture), "--classes", "sky, circle", "--output-dir", str(tmp_path), "--device", "cpu"]
-    assert main([*words, "--run", str(finished.results / f"runs/{run}/seed0")]) == 0
+    assert main([*words, "--run", str(finished.results / f"training/{run}/seed0")]) == 0
     assert (tmp_path / f"{picture.stem}_overlay.png").is_file()
 
 
@@ -94,16 +94,16 @@ def test_a_second_run_has_nothing_to_do(finished):
     ("key", "value", "rerun", "kept"),
     [
         (
-            "targets.deeplabv3.transfer.iterations",
+            "targets.deeplabv3.training.iterations",
             5,
-            {"finetune": 1, "evaluate_run": 1},
+            {"train": 1, "evaluate_run": 1},
             {"find_subnetwork", "train_teacher"},
         ),
-        ("evaluation.denominator", "union", {"collect_results_of_summary": 1}, {"finetune", "find_subnetwork"}),
+        ("evaluation.denominator", "union", {"collect_results_of_summary": 1}, {"train", "find_subnetwork"}),
         (
             "freezing.alpha_bottom50.ratio",
             0.25,
-            {"plan_freeze": 2, "finetune": 1},
+            {"plan_freeze": 2, "train": 1},
             {"warm_up", "find_subnetwork", "fit_alphas"},
         ),
     ],

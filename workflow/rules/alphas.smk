@@ -1,6 +1,6 @@
 rule trace_alphas:
     input:
-        run=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        run=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
         subnetwork=get_traced_subnetwork,
     output:
         trace=f"{RESULTS}/alphas/{RUN}/alphas.csv",

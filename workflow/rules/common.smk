@@ -258,7 +258,7 @@ def get_warm_up(wildcards):
 
 def get_shared_warm_up(wildcards):
     """The warm-up of all freezing runs of a target with a subnetwork, where the target has one."""
-    if not CONFIG.targets[wildcards.target].transfer.warmup_iterations:
+    if not CONFIG.targets[wildcards.target].training.warmup_iterations:
         return []
     return [
         f"{RESULTS}/warm_ups/{wildcards.target}/{wildcards.subnetwork}/seed{wildcards.seed}/checkpoint.safetensors"
@@ -335,7 +335,7 @@ def get_cost_settings(wildcards):
 def get_evaluation_settings(wildcards):
     """The settings behind an evaluation: the architecture and the protocol, not the training."""
     target = CONFIG.targets[wildcards.target].model_dump(
-        mode="json", exclude={"transfer"}
+        mode="json", exclude={"training"}
     )
     return json.dumps(target, sort_keys=True) + get_settings(
         "evaluation", "threads.run", "device", "benchmarks"
@@ -345,7 +345,7 @@ def get_evaluation_settings(wildcards):
 def get_comparison_settings(wildcards):
     """The settings behind a comparison with CLIP: the architecture and the images, not the training."""
     target = CONFIG.targets[wildcards.target].model_dump(
-        mode="json", exclude={"transfer"}
+        mode="json", exclude={"training"}
     )
     return json.dumps(target, sort_keys=True) + get_settings(
         "cka", "threads.run", "device"
@@ -403,7 +403,8 @@ def get_checkpoints():
     """The finished runs that the tables need."""
     runs = runs_of(EXPERIMENTS, CONFIG.tables, CONFIG.seeds, evaluated_only=True)
     return [
-        format_run(f"{RESULTS}/runs/{RUN}/checkpoint.safetensors", run) for run in runs
+        format_run(f"{RESULTS}/training/{RUN}/checkpoint.safetensors", run)
+        for run in runs
     ]
 
 
@@ -499,7 +500,7 @@ def get_subnetworks(file, tables):
 def get_training_logs(tables):
     """The training logs of the runs of these tables."""
     return [
-        format_run(f"{RESULTS}/runs/{RUN}/log.csv", run) for run in get_runs(tables)
+        format_run(f"{RESULTS}/training/{RUN}/log.csv", run) for run in get_runs(tables)
     ]
 
 

@@ -2,7 +2,7 @@ rule compare_backbones:
     input:
         get_prepared(CONFIG.cka.benchmark, "val"),
         teacher=TEACHER,
-        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
         text=get_train_text,
     output:
         cka=f"{RESULTS}/cka/{RUN}/cka.json",

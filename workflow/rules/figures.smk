@@ -86,7 +86,7 @@ rule predict_benchmark:
     input:
         get_prepared(CONFIG.figures.benchmark, "val"),
         teacher=TEACHER,
-        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
         train_text=get_train_text,
         text=get_shown_text,
     output:

@@ -1,4 +1,4 @@
-# What DVC's stages of the same names ask for; each is also a target by hand, `snakemake runs`.
+# What DVC's stages of the same names ask for; each is also a target by hand, `snakemake training`.
 
 
 rule prepare:
@@ -23,7 +23,7 @@ rule freeze_plans:
         get_plans(),
 
 
-rule runs:
+rule training:
     input:
         get_checkpoints(),
 

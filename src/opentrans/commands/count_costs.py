@@ -32,16 +32,16 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.system.files import write_json
 
     config: Config = args.config
-    transfer = get_named(config.targets, args.target, "--target").transfer
+    training = get_named(config.targets, args.target, "--target").training
     layers, densities = read_profile(args.profile), read_densities(args.densities)
     require_layers(set(densities), layers, args.densities)
     frozen = get_frozen(config, args)
     require_layers(frozen, layers, args.plan)
-    phases = get_phases(transfer.iterations, transfer.warmup_iterations, transfer.batch_size, frozen)
+    phases = get_phases(training.iterations, training.warmup_iterations, training.batch_size, frozen)
     identity = {name: getattr(args, name) for name in ("target", "subnetwork", "freeze", "seed")}
     counted = {
         "image_size": list(config.costs.image_size),
-        "crop_size": transfer.crop_size,
+        "crop_size": training.crop_size,
         "density": overall_density(densities),
         "frozen_layers": len(frozen),
         "training_flops": training_flops(layers, densities, phases),

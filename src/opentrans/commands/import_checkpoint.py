@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
     torch.set_num_threads(args.config.threads.run)
     settings = get_named(args.config.targets, args.target, "--target")
-    place = Path("runs") / args.target / args.subnetwork / args.freeze / f"seed{args.seed}"
+    place = Path("training") / args.target / args.subnetwork / args.freeze / f"seed{args.seed}"
     theirs = read_detectron2(args.checkpoint)
     checkpoint = write_run(
         args.output, place, theirs, args.config, settings, args.vocabulary, args.quick_gelu, args.checkpoint

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=[],
         metavar="JOB=SECONDS",
-        help="seconds of one step where you have measured them, for example finetune=0.6; otherwise 1",
+        help="seconds of one step where you have measured them, for example train=0.6; otherwise 1",
     )
 
 
@@ -44,4 +44,4 @@ def parse_seconds(entry: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        raise UserError(f"--seconds {entry}", "is not JOB=SECONDS", "write for example finetune=0.6") from None
+        raise UserError(f"--seconds {entry}", "is not JOB=SECONDS", "write for example train=0.6") from None

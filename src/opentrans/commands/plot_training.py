@@ -1,15 +1,15 @@
-"""``plot-training``: training curves of transfer runs."""
+"""``plot-training``: training curves of training runs."""
 
 import argparse
 from pathlib import Path
 
-HELP = "plot the training loss of transfer runs"
+HELP = "plot the loss curves of training runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
-    parser.add_argument("--logs", type=Path, nargs="+", required=True, help=f"log.csv files (finetune) {where}")
+    parser.add_argument("--logs", type=Path, nargs="+", required=True, help=f"log.csv files (train) {where}")
     parser.add_argument("--output-dir", type=Path, required=True, help="receives training_* as SVG and PNG")
 
 

@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='what to look for: "dog|puppy, cat, grass" (| separates synonyms), or @FILE with a class on each line',
     )
     parser.add_argument(
-        "--run", type=Path, required=True, help="folder of a run, for example results/mini/runs/han/dense/none/seed0"
+        "--run",
+        type=Path,
+        required=True,
+        help="folder of a run, such as results/mini/training/han/dense/none/seed0",
     )
     parser.add_argument("--output-dir", type=Path, default=Path("predictions"), help="default: predictions")
     parser.add_argument("--alpha", type=float, default=0.5, help="how much colour covers the picture, 0 to 1")

@@ -35,4 +35,4 @@ def run(args: argparse.Namespace) -> None:
     text = TextEmbeddings.load(args.train_text)
     target = build_target(settings, ClipWeights.load(args.teacher), text)
     network = get_network(target, text)
-    write_profile(args.output, profile_target(target, network, config.costs.image_size, settings.transfer.crop_size))
+    write_profile(args.output, profile_target(target, network, config.costs.image_size, settings.training.crop_size))

@@ -9,7 +9,7 @@ FIELDS = ("iteration", "layer", "alpha", "fit_quality")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--run", type=Path, required=True, help="checkpoint of a traced run (finetune --trace-points)")
+    parser.add_argument("--run", type=Path, required=True, help="checkpoint of a traced run (train --trace-points)")
     parser.add_argument(
         "--before-mask", type=Path, help="subnetwork whose removed weights are put back before the fits (paper, Fig. 6)"
     )

@@ -41,7 +41,7 @@ def count_target(config: Config, name: str, teacher: ClipSource, classes: int) -
     settings, text = config.targets[name], random_text(classes, teacher.embed_dim)
     target = build_target(settings, teacher, text).eval()
     height, width = config.costs.image_size
-    layers = profile_target(target, get_network(target, text), (height, width), settings.transfer.crop_size)
+    layers = profile_target(target, get_network(target, text), (height, width), settings.training.crop_size)
     density = config.subnetworks["ours"].density
     kept = {key: get_density(weight.numel(), density) for key, weight in get_prunable(target.backbone).items()}
     dense = inference_costs(layers, {})
@@ -51,10 +51,10 @@ def count_target(config: Config, name: str, teacher: ClipSource, classes: int) -
         "sparse": {key: value for key, value in inference_costs(layers, kept).items() if key in ("params", "flops")},
         "backbone": {"params": _sum(backbone, "parameters"), "flops": _sum(backbone, "macs")},
         "backbone_training_flops": _sum(backbone, "training_macs"),
-        "crop_size": settings.transfer.crop_size,
-        "iterations": settings.transfer.iterations,
-        "warmup_iterations": settings.transfer.warmup_iterations,
-        "batch_size": settings.transfer.batch_size,
+        "crop_size": settings.training.crop_size,
+        "iterations": settings.training.iterations,
+        "warmup_iterations": settings.training.warmup_iterations,
+        "batch_size": settings.training.batch_size,
         "parts": count_parts(target, text, (height, width)),
     }
 

@@ -71,21 +71,21 @@ def _plan_training(config: Config, runs: Sequence[RunId], evaluated: Sequence[Ru
     """Warm-ups, each shared by the freezing runs of a subnetwork, and the fine-tuning after or without them."""
     warm_ups: Counter[str] = Counter(run.target for run in {_share(run) for run in runs if _continues(config, run)})
     work = [
-        Work(f"warm_up {target}", jobs, _get_gpus(config, target), config.targets[target].transfer.warmup_iterations)
+        Work(f"warm_up {target}", jobs, _get_gpus(config, target), config.targets[target].training.warmup_iterations)
         for target, jobs in warm_ups.items()
     ]
     jobs = Counter((run.target, _continues(config, run)) for run in evaluated)
     for (target, continues), number in jobs.items():
-        transfer = config.targets[target].transfer
-        steps = transfer.iterations - (transfer.warmup_iterations if continues else 0)
-        name = f"finetune {target}" + (" after its warm-up" if continues else "")
+        training = config.targets[target].training
+        steps = training.iterations - (training.warmup_iterations if continues else 0)
+        name = f"train {target}" + (" after its warm-up" if continues else "")
         work.append(Work(name, number, _get_gpus(config, target), steps))
     return work
 
 
 def _continues(config: Config, run: RunId) -> bool:
     freezes = config.freezing[run.freeze].method != "none"
-    return freezes and config.targets[run.target].transfer.warmup_iterations > 0
+    return freezes and config.targets[run.target].training.warmup_iterations > 0
 
 
 def _share(run: RunId) -> RunId:

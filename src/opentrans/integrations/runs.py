@@ -44,7 +44,7 @@ def write_run(
 
     Args:
         results: the folder to write.
-        place: of the run inside it (``runs/{target}/{subnetwork}/{freeze}/seed{seed}``).
+        place: of the run inside it (``training/{target}/{subnetwork}/{freeze}/seed{seed}``).
         theirs: the state dict of the published code.
         config: written beside the run, so that the folder is complete.
         settings: sizes of the target.
@@ -68,6 +68,6 @@ def write_run(
     name, content = name_config(config)
     write_text(results / name, content)
     identity = {"target": place.parts[1], "seed": place.parts[4].removeprefix("seed"), "imported": sha256(source)}
-    optimizer = torch.optim.SGD(target.parameters(), settings.transfer.optimizer.lr)  # has no state
-    save_checkpoint(results / place / CHECKPOINT, settings.transfer.iterations, target, optimizer, identity)
+    optimizer = torch.optim.SGD(target.parameters(), settings.training.optimizer.lr)  # has no state
+    save_checkpoint(results / place / CHECKPOINT, settings.training.iterations, target, optimizer, identity)
     return results / place / CHECKPOINT

@@ -55,7 +55,7 @@ def load_segmenter(found: FinishedRun, vocabulary: Vocabulary, short_side: int |
     teacher = Teacher.load(found.teacher).to(device)
     text = embed_vocabulary(teacher, vocabulary, get_templates(config, settings)).to(device)
     given = short_side or config.evaluation.short_side
-    return Segmenter(target, text, given or settings.transfer.crop_size, config.evaluation.max_side, given is not None)
+    return Segmenter(target, text, given or settings.training.crop_size, config.evaluation.max_side, given is not None)
 
 
 def get_templates(config: Config, settings: TargetConfig) -> list[str] | None:

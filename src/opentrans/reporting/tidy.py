@@ -1,7 +1,7 @@
 """What jobs noted while they ran, as tidy tables: training logs, pruning rounds, densities of layers.
 
 Which run a file belongs to is read from the folders that hold it, as the workflow lays them out, so that a shell
-pattern such as ``results/mini/runs/*/*/*/*/log.csv`` is enough to name many of them.
+pattern such as ``results/mini/training/*/*/*/*/log.csv`` is enough to name many of them.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """A finished run on disk: which one it is, and where the files lie that it was made with.
 
-The places are those that the workflow writes: ``results/{profile}/runs/{target}/{subnetwork}/{freeze}/seed{seed}``.
+The places are those that the workflow writes: ``results/{profile}/training/{target}/{subnetwork}/{freeze}/seed{seed}``.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from opentrans.runs.table import RunId, get_named
 
 CHECKPOINT, CONFIGS = "checkpoint.safetensors", "config"
 DIGITS = 16
-REMEDY = "give a run's folder, for example results/mini/runs/han/dense/none/seed0"
+REMEDY = "give a run's folder, for example results/mini/training/han/dense/none/seed0"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def find_run(path: Path, config: Config | None = None) -> FinishedRun:
     """Recognise a run by its folder or checkpoint.
 
     Args:
-        path: ``.../runs/{target}/{subnetwork}/{freeze}/seed{seed}``, or the checkpoint in it.
+        path: ``.../training/{target}/{subnetwork}/{freeze}/seed{seed}``, or the checkpoint in it.
         config: the run's configuration; by default the one that the workflow left in the folder of the results.
 
     Raises:
@@ -47,8 +47,8 @@ def find_run(path: Path, config: Config | None = None) -> FinishedRun:
         raise UserError(path, f"no such run (no {CHECKPOINT} there)", remedy)
     parts = checkpoint.resolve().parts
     seed = re.fullmatch(r"seed(\d+)", parts[-2]) if len(parts) > 6 else None
-    if seed is None or parts[-6] != "runs":
-        raise UserError(checkpoint, "does not lie in runs/{target}/{subnetwork}/{freeze}/seed{seed}", REMEDY)
+    if seed is None or parts[-6] != "training":
+        raise UserError(checkpoint, "does not lie in training/{target}/{subnetwork}/{freeze}/seed{seed}", REMEDY)
     results = checkpoint.resolve().parents[5]
     run_id = RunId(parts[-5], parts[-4], parts[-3], int(seed[1]))
     config = config or load_config([find_config(results, checkpoint)])

@@ -1,7 +1,7 @@
 """Where results come from: beside each output, a record of code, configuration, inputs, versions and machine.
 
-The record of ``runs/.../checkpoint.safetensors``, written by ``finetune``, is
-``runs/.../checkpoint.safetensors.finetune.provenance.json``; one record covers all files that the command wrote. It
+The record of ``training/.../checkpoint.safetensors``, written by ``train``, is
+``training/.../checkpoint.safetensors.train.provenance.json``; one record covers all files that the command wrote. It
 holds no time and no path of the machine, so that equal runs leave equal bytes. Paths are relative to its own folder.
 """
 

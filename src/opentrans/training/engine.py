@@ -1,4 +1,4 @@
-"""The training loop of every transfer run: warm-up and fine-tuning, resumable at any checkpoint."""
+"""The training loop of every training run: warm-up and fine-tuning, resumable at any checkpoint."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from opentrans.config import TransferConfig
+from opentrans.config import TrainingConfig
 from opentrans.models.target import Target
 from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.system.files import write_csv
@@ -32,7 +32,7 @@ class TrainingRun:
 
     target: Target
     data: TrainingData
-    settings: TransferConfig
+    settings: TrainingConfig
     keeper: MaskKeeper
     identity: dict[str, str]
     workers: int = 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from opentrans.clip.backbone import get_prunable
-from opentrans.config import SubnetworkRecipe, TransferConfig
+from opentrans.config import SubnetworkRecipe, TrainingConfig
 from opentrans.errors import UserError
 from opentrans.pruning.magnitude import plan_rounds, prune_smallest
 from opentrans.pruning.subnetwork import MaskKeeper, Masks, count_kept
@@ -53,8 +53,8 @@ def find_masks(backbone: nn.Module) -> Masks:
     return {name: weight.detach() != 0 for name, weight in get_prunable(backbone).items()}
 
 
-def make_joint_settings(transfer: TransferConfig, recipe: SubnetworkRecipe, rounds: int) -> TransferConfig:
+def make_joint_settings(training: TrainingConfig, recipe: SubnetworkRecipe, rounds: int) -> TrainingConfig:
     """The target's training for as long as the rounds take, without learning-rate steps (Algorithm 1 has none)."""
-    optimizer = transfer.optimizer.model_copy(update={"milestones": []})
+    optimizer = training.optimizer.model_copy(update={"milestones": []})
     iterations = rounds * recipe.iterations + recipe.recovery_iterations
-    return transfer.model_copy(update={"iterations": iterations, "warmup_iterations": 0, "optimizer": optimizer})
+    return training.model_copy(update={"iterations": iterations, "warmup_iterations": 0, "optimizer": optimizer})

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
-from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TransferConfig
+from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TrainingConfig
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.freezing.apply import apply_freeze_plan
@@ -37,7 +37,7 @@ def seed_everything(seed: int) -> None:
 
 
 def build_run(args: argparse.Namespace) -> TrainingRun:
-    """A run from the arguments of the command ``finetune``."""
+    """A run from the arguments of the command ``train``."""
     config, settings = args.config, get_named(args.config.targets, args.target, "--target")
     seed_everything(args.seed)
     target = build_target(settings, ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text))
@@ -48,15 +48,15 @@ def build_run(args: argparse.Namespace) -> TrainingRun:
         apply_freeze_plan(target.backbone, FreezePlan.read(args.plan))
     data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
     keeper = MaskKeeper(target.backbone, subnetwork.masks)
-    transfer, pruning = settings.transfer, None
+    training, pruning = settings.training, None
     if subnetwork.metadata.get("method") == "joint":
-        transfer, pruning = plan_joint_pruning(target, transfer, subnetwork)
-    return TrainingRun(target, data, transfer, keeper, get_identity(args, settings), config.workers, pruning=pruning)
+        training, pruning = plan_joint_pruning(target, training, subnetwork)
+    return TrainingRun(target, data, training, keeper, get_identity(args, settings), config.workers, pruning=pruning)
 
 
 def plan_joint_pruning(
-    target: Target, transfer: TransferConfig, start: Subnetwork
-) -> tuple[TransferConfig, JointPruning]:
+    target: Target, training: TrainingConfig, start: Subnetwork
+) -> tuple[TrainingConfig, JointPruning]:
     """Settings and rounds of a run that prunes its target, by the recipe in the metadata of the dense `start`.
 
     Raises:
@@ -66,14 +66,14 @@ def plan_joint_pruning(
         raise UserError("subnetwork of method joint", "this target trains no backbone", "take another target")
     recipe = SubnetworkRecipe.model_validate_json(start.metadata["recipe"])
     pruning = JointPruning.of_recipe(recipe, target.backbone)
-    return make_joint_settings(transfer, recipe, len(pruning.kept)), pruning
+    return make_joint_settings(training, recipe, len(pruning.kept)), pruning
 
 
 def build_training_data(
     config: Config, settings: TargetConfig, dataset: Path, regions: Path, seed: int
 ) -> TrainingData:
     """The training crops of a target."""
-    crop = CropSettings(settings.transfer.crop_size, settings.transfer.scale_range)
+    crop = CropSettings(settings.training.crop_size, settings.training.scale_range)
     prepared, embeddings = PreparedDataset.open(dataset), RegionEmbeddings.load(regions)
     return TrainingData(prepared, embeddings, crop, config.data.regions, config.data.min_region_pixels, seed)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opentrans.config import SubnetworkRecipe, TransferConfig
+from opentrans.config import SubnetworkRecipe, TrainingConfig
 from opentrans.models.target import Batch
 from opentrans.pruning.subnetwork import MaskKeeper
 from opentrans.training.bad_batch import NotFinite
@@ -35,7 +35,7 @@ class Stepper:
         self,
         module: nn.Module,
         parameters: Sequence[nn.Parameter],
-        settings: TransferConfig | SubnetworkRecipe,
+        settings: TrainingConfig | SubnetworkRecipe,
         data: TrainingData,
         device: torch.device,
     ) -> None:

@@ -84,7 +84,7 @@ def test_long_curves_are_averaged_over_equal_bins():
 
 
 def test_the_run_of_a_file_is_read_from_its_folders(tmp_path):
-    path = tmp_path / "runs/han/ours/none/seed12/log.csv"
+    path = tmp_path / "training/han/ours/none/seed12/log.csv"
     assert parse_folders(path, "run") == {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 12}
     assert parse_folders(path, "subnetwork") == {"subnetwork": "none", "seed": 12}
     with pytest.raises(UserError, match=r"log\.csv: does not lie in \{target\}/\{subnetwork\}/\{freeze\}/seed\{n\}/"):

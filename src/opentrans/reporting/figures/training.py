@@ -1,4 +1,4 @@
-"""Beyond the paper: training curves of the transfer runs."""
+"""Beyond the paper: training curves of the training runs."""
 
 import numpy as np
 import pandas as pd

@@ -21,14 +21,14 @@ rule warm_up:
         gpu=get_run_gpus,
     params:
         settings=get_target_settings,
-        code=get_code("finetune"),
+        code=get_code("train"),
         trace=get_trace_option,
         dataset=get_dataset,
         config=get_config_file,
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.system.launch {resources.gpu} finetune --config {params.config} --phase warm-up --target {wildcards.target}"
+        "python -m opentrans.system.launch {resources.gpu} train --config {params.config} --phase warm-up --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} {params.trace} --output {output.checkpoint} --log {output.log}"
         " > {log} 2>&1"
@@ -89,7 +89,7 @@ rule plan_freeze:
         " --alphas {input.alphas} --output {output.plan} > {log} 2>&1"
 
 
-rule finetune:
+rule train:
     input:
         get_prepared(*TRAINING_SET),
         teacher=TEACHER,
@@ -99,12 +99,12 @@ rule finetune:
         start=get_warm_up,
         plan=get_plan,
     output:
-        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
-        log=f"{RESULTS}/runs/{RUN}/log.csv",
+        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
+        log=f"{RESULTS}/training/{RUN}/log.csv",
     log:
-        f"{LOGS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        f"{LOGS}/train/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
     benchmark:
-        f"{JOBS}/finetune/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        f"{JOBS}/train/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
@@ -114,15 +114,15 @@ rule finetune:
         gpu=get_run_gpus,
     params:
         settings=get_target_settings,
-        code=get_code("finetune"),
+        code=get_code("train"),
         trace=get_trace_option,
         dataset=get_dataset,
         options=get_run_options,
         config=get_config_file,
     message:
-        "Transfer to {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
+        "Training {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.system.launch {resources.gpu} finetune --config {params.config} --phase fine-tune --target {wildcards.target}"
+        "python -m opentrans.system.launch {resources.gpu} train --config {params.config} --phase training --target {wildcards.target}"
         " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
         " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} {params.trace} --output {output.checkpoint}"
         " --log {output.log} > {log} 2>&1"
@@ -132,7 +132,7 @@ rule evaluate_run:
     input:
         get_all_prepared(),
         teacher=TEACHER,
-        checkpoint=f"{RESULTS}/runs/{RUN}/checkpoint.safetensors",
+        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
         train_text=get_train_text,
         texts=get_benchmark_texts,
     output:

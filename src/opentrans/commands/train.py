@@ -13,7 +13,7 @@ HELP = "train a target with a subnetwork (the warm-up, or on to the end with a f
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--phase", choices=["warm-up", "fine-tune"], required=True, help="where to stop")
+    parser.add_argument("--phase", choices=["warm-up", "training"], required=True, help="where to stop")
     parser.add_argument("--target", required=True, help="a target of the configuration")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's artefact")

@@ -22,7 +22,7 @@ def set_lines(project, *changes):
 
 @pytest.mark.parametrize("target", ["han", "deeplabv3", "fcclip"])
 def test_a_target_trains_from_files_to_its_checkpoint_and_log(project, target):
-    assert main(project.finetune(target)) == 0
+    assert main(project.train(target)) == 0
     checkpoint = load_checkpoint(project.folder / target / "checkpoint.safetensors")
     assert checkpoint.iteration == 4
     assert checkpoint.identity["target"] == target
@@ -32,18 +32,18 @@ def test_a_target_trains_from_files_to_its_checkpoint_and_log(project, target):
 
 
 def test_a_warm_up_and_its_continuation_are_one_straight_run(project):
-    assert main(project.finetune("deeplabv3", name="whole")) == 0
-    assert main(project.finetune("deeplabv3", "warm-up", "warm")) == 0
+    assert main(project.train("deeplabv3", name="whole")) == 0
+    assert main(project.train("deeplabv3", "warm-up", "warm")) == 0
     warm = project.folder / "warm" / "checkpoint.safetensors"
     assert load_checkpoint(warm).iteration == 2
-    assert main(project.finetune("deeplabv3", name="rest", options=["--start", str(warm)])) == 0
+    assert main(project.train("deeplabv3", name="rest", options=["--start", str(warm)])) == 0
     ends = [sha256(project.folder / name / "checkpoint.safetensors") for name in ("whole", "rest")]
     assert ends[0] == ends[1]
 
 
 def test_a_plans_frozen_layers_keep_their_weights(project):
     plan = project.folder / "plan.csv"
-    assert main(project.finetune("deeplabv3", "warm-up", "warm")) == 0
+    assert main(project.train("deeplabv3", "warm-up", "warm")) == 0
     warm = project.folder / "warm" / "checkpoint.safetensors"
     weights = load_checkpoint(warm).model
     layers = [name[9:] for name, value in weights.items() if name.startswith("backbone.") and value.ndim == 4]
@@ -51,7 +51,7 @@ def test_a_plans_frozen_layers_keep_their_weights(project):
     rows = [PlannedLayer(name, shape, 2.0, 0.1, 1.0, "layer1" in name) for name, shape in shapes.items()]
     FreezePlan(tuple(rows)).write(plan)
     options = ["--start", str(warm), "--plan", str(plan)]
-    assert main(project.finetune("deeplabv3", name="rest", options=options)) == 0
+    assert main(project.train("deeplabv3", name="rest", options=options)) == 0
     trained = load_checkpoint(project.folder / "rest" / "checkpoint.safetensors").model
     for name in layers:
         same = torch.equal(trained[f"backbone.{name}"], weights[f"backbone.{name}"])
@@ -59,9 +59,9 @@ def test_a_plans_frozen_layers_keep_their_weights(project):
 
 
 def test_workers_do_not_change_a_bit(project):
-    assert main(project.finetune("deeplabv3", name="alone")) == 0
+    assert main(project.train("deeplabv3", name="alone")) == 0
     set_lines(project, ("device: cpu", "device: cpu\nworkers: 2"))
-    assert main(project.finetune("deeplabv3", name="helped")) == 0
+    assert main(project.train("deeplabv3", name="helped")) == 0
     ends = [sha256(project.folder / name / "checkpoint.safetensors") for name in ("alone", "helped")]
     assert ends[0] == ends[1]
 
@@ -71,9 +71,9 @@ def test_workers_do_not_change_a_bit(project):
     [("han", "bfloat16"), ("deeplabv3", "bfloat16"), ("fcclip", "bfloat16"), ("han", "float16")],
 )
 def test_mixed_precision_follows_the_full_one(project, target, precision):
-    assert main(project.finetune(target, name="full")) == 0
+    assert main(project.train(target, name="full")) == 0
     set_lines(project, ("log_every: 1", f"log_every: 1\n      precision: {precision}"))
-    assert main(project.finetune(target, name="mixed")) == 0
+    assert main(project.train(target, name="mixed")) == 0
     full, mixed = (pd.read_csv(project.folder / name / "checkpoint.csv") for name in ("full", "mixed"))
     assert not full["loss"].equals(mixed["loss"])
     assert mixed["loss"][0] == pytest.approx(full["loss"][0], rel=0.02)  # later ones follow skipped steps, too
@@ -84,10 +84,10 @@ def test_mixed_precision_follows_the_full_one(project, target, precision):
 
 def test_the_loss_scale_survives_an_interruption(project):
     set_lines(project, ("log_every: 1", "log_every: 1\n      precision: float16\n      checkpoint_every: 1"))
-    assert main(project.finetune("deeplabv3", name="whole")) == 0
-    assert main(project.finetune("deeplabv3", "warm-up", "warm")) == 0
+    assert main(project.train("deeplabv3", name="whole")) == 0
+    assert main(project.train("deeplabv3", "warm-up", "warm")) == 0
     warm = project.folder / "warm" / "checkpoint.safetensors"
     assert json.loads(load_checkpoint(warm).identity["scaler"])["scale"] < torch.amp.GradScaler("cpu").get_scale()
-    assert main(project.finetune("deeplabv3", name="rest", options=["--start", str(warm)])) == 0
+    assert main(project.train("deeplabv3", name="rest", options=["--start", str(warm)])) == 0
     ends = [sha256(project.folder / name / "checkpoint.safetensors") for name in ("whole", "rest")]
     assert ends[0] == ends[1]
