@@ -62,8 +62,8 @@ readme: .venv/installed
 	$(BIN)/python -m opentrans update-readme --results results/mini
 
 # Needs graphviz.
-.PHONY: picture
-picture: .venv/installed
+.PHONY: rulegraph
+rulegraph: .venv/installed
 	$(BIN)/snakemake --rulegraph dot | dot -Tsvg > docs/images/rulegraph.svg
 
 # `make benchmarks`: measure everything against its peers, renew docs/performance.md.

@@ -22,7 +22,7 @@ def smooth(shape: tuple[int, int, int], cell: int, generator: torch.Generator) -
 
 
 def masks(height: int, width: int, classes: int, queries: int = 100) -> tuple[Tensor, Tensor, tuple[int, int]]:
-    """Class probabilities and mask logits at stride 4: most queries say "no object", the rest cover the picture."""
+    """Class probabilities and mask logits at stride 4: most queries say "no object", the rest cover the image."""
     generator = torch.Generator().manual_seed(7)
     logits = 3 * torch.randn(queries, classes + 1, generator=generator)
     logits[:, -1] += 6

@@ -1,6 +1,6 @@
 """Whether loading hides behind training at the paper's sizes, read off a torch.profiler trace.
 
-Pictures of COCO (or of its size), CLIP RN50's shapes with random weights, 512 x 512 crops, a batch that a CPU can
+Images of COCO (or of its size), CLIP RN50's shapes with random weights, 512 x 512 crops, a batch that a CPU can
 take. Nothing is cached: COCO does not fit into memory either. The trace is kept, cut down to its two spans a step.
 """
 
@@ -39,13 +39,13 @@ WAIT, COMPUTE = "wait for data", "training step"
 
 
 class Uncached(TrainingData):
-    """Every picture is read and decoded each time."""
+    """Every image is read and decoded each time."""
 
     _caches = False
 
 
 def make_data(config: Config, settings: TrainingConfig, dimension: int) -> TrainingData:
-    """Prepared pictures whose regions have random embeddings."""
+    """Prepared images whose regions have random embeddings."""
     (root,) = copy_samples(IMAGES) if has_samples() else make_download(IMAGES, 10, 480, 640)
     folder = Path(tempfile.mkdtemp(dir=root)) / "val"
     kind = config.data.regions
@@ -115,4 +115,4 @@ def bench_loading(record: Callable[..., None], name: str) -> None:
     goal = {"goal": f"Share of a training step that is compute, {name}, 512 x 512, RN50, {WORKERS} loader process: "
                     f"at least {GOAL:.0%}", "reached": share >= GOAL, "figure": f"{share:.2%}"}  # fmt: skip
     source = "of val2017 (copies of a few)" if has_samples() else "drawn from a seed"
-    record(name, {"title": f"Data loading, {name}, pictures {source}", "rows": [row], "goals": [goal]})
+    record(name, {"title": f"Data loading, {name}, images {source}", "rows": [row], "goals": [goal]})

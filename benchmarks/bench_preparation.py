@@ -25,7 +25,7 @@ SAMPLES = "OPENTRANS_COCO"  # a folder that holds coco/ in official layout: meas
 
 @cache
 def make_download(images: int, segments: int, height: int, width: int) -> tuple[Path]:
-    """``coco/`` in official layout: pictures of noise, segments with ragged borders, ids of three bytes."""
+    """``coco/`` in official layout: images of noise, segments with ragged borders, ids of three bytes."""
     root = Path(tempfile.mkdtemp(prefix="opentrans-coco-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     for name in ("annotations", "val2017", "panoptic_val2017"):
@@ -55,13 +55,13 @@ def make_download(images: int, segments: int, height: int, width: int) -> tuple[
 
 
 def has_samples() -> bool:
-    """Whether a folder with pictures of COCO itself is named."""
+    """Whether a folder with images of COCO itself is named."""
     return SAMPLES in os.environ
 
 
 @cache
 def copy_samples(images: int) -> tuple[Path]:
-    """The pictures of a folder in official layout, each several times under new names."""
+    """The images of a folder in official layout, each several times under new names."""
     source, root = Path(os.environ[SAMPLES]) / "coco", Path(tempfile.mkdtemp(prefix="opentrans-coco-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     content = json.loads((source / "annotations/panoptic_val2017.json").read_text())
@@ -104,8 +104,8 @@ def customary(root: Path) -> Path:
     content = json.loads((root / "coco/annotations/panoptic_val2017.json").read_text())
     classes = {category["id"]: index for index, category in enumerate(content["categories"])}
     for entry in content["annotations"]:
-        with Image.open(root / "coco/panoptic_val2017" / entry["file_name"]) as picture:
-            colours = np.asarray(picture, dtype=np.uint32)
+        with Image.open(root / "coco/panoptic_val2017" / entry["file_name"]) as opened:
+            colours = np.asarray(opened, dtype=np.uint32)
         ids = colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
         labels = np.full(ids.shape, 255, np.uint8)
         for segment in entry["segments_info"]:
@@ -131,9 +131,9 @@ IMAGES = 400
 def bench_synthetic(
     versus: Callable[..., Any], processes: int, ours: Callable[[Path], Path], goal: dict[str, float]
 ) -> None:
-    """Pictures of COCO's size with ten segments."""
+    """Images of COCO's size with ten segments."""
     setting = {"images": IMAGES, "segments": 10, "height": 480, "width": 640}
-    versus(f"synthetic, {processes} processes", f"COCO panoptic to label maps, {IMAGES} synthetic pictures, 640 x 480",
+    versus(f"synthetic, {processes} processes", f"COCO panoptic to label maps, {IMAGES} synthetic images, 640 x 480",
            make_download, ours, [customary], setting, equal, goal, threads=1, processes=processes)  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def bench_synthetic(
 def bench_real(
     versus: Callable[..., Any], processes: int, ours: Callable[[Path], Path], goal: dict[str, float]
 ) -> None:
-    """Pictures of COCO itself."""
+    """Images of COCO itself."""
     versus(f"real, {processes} processes",
-           f"COCO panoptic to label maps, pictures of val2017 ({IMAGES} copies of a few)", copy_samples, ours,
+           f"COCO panoptic to label maps, images of val2017 ({IMAGES} copies of a few)", copy_samples, ours,
            [customary], {"images": IMAGES}, equal, goal, threads=1, processes=processes)  # fmt: skip

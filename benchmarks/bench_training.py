@@ -118,7 +118,7 @@ class _Teacher:
 
 
 def regions(count: int) -> tuple[MaskedAttentionPool, Tensor, Tensor]:
-    """CLIP's attention pool, the last feature map of a 512 x 512 picture, masks of `count` regions."""
+    """CLIP's attention pool, the last feature map of a 512 x 512 image, masks of `count` regions."""
     pool = MaskedAttentionPool(_Teacher()).eval()
     masks = (torch.rand(1, count, 16, 16, generator=torch.Generator().manual_seed(2)) < 0.1).float()
     masks[:, :, 0, 0] = 1
@@ -143,7 +143,7 @@ def close(ours: Tensor, theirs: Tensor) -> dict[str, float]:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def bench_regions(versus: Callable[..., Any], threads: int) -> None:
-    """Twenty regions of a picture."""
+    """Twenty regions of an image."""
     versus(
         f"regions, {threads} threads", "Distillation: embeddings of 20 regions of one feature map", regions,
         batched_regions, [looped_regions], {"count": 20}, close, {"speed": 3}, threads=threads,

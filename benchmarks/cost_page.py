@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/cost-of-the-paper.md"
 EXPERIMENT_TABLE = ROOT / "config/experiments.csv"
 TRUNK_WEIGHTS = 23_474_016  # of CLIP RN50, all convolutions: decides the number of rounds
-# Validation pictures of the seven benchmarks.
+# Validation images of the seven benchmarks.
 IMAGES = {"coco": 5000, "cityscapes": 500, "ade150": 2000, "ade847": 2000, "pas20": 1449, "pc59": 5104, "pc459": 5104}
 HEAD = """# What the paper's tables cost on GPUs
 

@@ -1,7 +1,7 @@
 """``python -m benchmarks.gpu_training``: what the paper's run costs on this machine's GPU, and the page about it.
 
 Measures a training step of each target at one GPU's share of the batch (dense, with a freeze plan, with the
-subnetwork), a step of the search, and evaluation at test size. Weights are random and pictures are noise: neither
+subnetwork), a step of the search, and evaluation at test size. Weights are random and images are noise: neither
 changes the time. Writes ``benchmarks/results/gpu/gpu_training.json`` and ``docs/cost-of-the-paper.md``.
 """
 
@@ -37,11 +37,11 @@ from opentrans.training.steps import Stepper
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks/results/gpu/gpu_training.json"
-REGIONS = 8  # of a picture; COCO panoptic has about as many
+REGIONS = 8  # of an image; COCO panoptic has about as many
 
 
 class Noise(TrainingData):
-    """Pictures of noise with rectangular regions: a training step without a data set."""
+    """Images of noise with rectangular regions: a training step without a data set."""
 
     def __init__(self, side: int, classes: int, dimension: int) -> None:
         self.seed, rng = 0, np.random.default_rng(0)
@@ -56,7 +56,7 @@ class Noise(TrainingData):
         self.example = Example(image, label, Regions(masks, torch.arange(REGIONS) % classes, embeddings, known))
 
     def get_example(self, position: int) -> Example:
-        """The same picture every time."""
+        """The same image every time."""
         return self.example
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from opentrans.system.files import read_json, write_text
 
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE, PICTURES = ROOT / "benchmarks/results", ROOT / "docs/performance.md", ROOT / "docs/images/performance"
+RESULTS, PAGE, IMAGES = ROOT / "benchmarks/results", ROOT / "docs/performance.md", ROOT / "docs/images/performance"
 TEXT = ROOT / "benchmarks/performance.md.in"
 MEASURES = {"speed": "min_s", "memory": "peak_mib"}
 CURVES = {"cpu_s": "CPU s", "peak_mib": "MiB"}
@@ -40,7 +40,7 @@ def _module(name: str, records: dict[str, Record]) -> Iterator[str]:
             yield from _table(record) if "sides" in record else _rows(record)
     for title, points in _curves(curves.values()).items():
         yield f"**{points[0]['title']}**\n"
-        yield f"![{title}](images/performance/{_picture(name, title)})\n"
+        yield f"![{title}](images/performance/{_image(name, title)})\n"
         yield from _curve_table(title, points)
 
 
@@ -186,7 +186,7 @@ def _curve_table(title: str, points: list[Record]) -> Iterator[str]:
     yield from _notes({**points[-1], "goal": {}})
 
 
-def _picture(module: str, title: str) -> str:
+def _image(module: str, title: str) -> str:
     return f"{module}_{title.replace(' ', '_').replace(',', '')}.svg"
 
 
@@ -219,7 +219,7 @@ def draw() -> Iterator[tuple[Path, str]]:
             stream = io.StringIO()
             figure.savefig(stream, format="svg", metadata={"Date": None})
             plt.close(figure)
-            yield PICTURES / _picture(path.stem, title), stream.getvalue()
+            yield IMAGES / _image(path.stem, title), stream.getvalue()
 
 
 def _figure(value: float) -> str:
@@ -244,11 +244,11 @@ def main() -> None:
             sys.exit("docs/performance.md is not what benchmarks/results gives: run python -m benchmarks.page")
         return
     write_text(PAGE, page)
-    pictures = dict(draw())
-    for path in set(PICTURES.glob("*.svg")) - pictures.keys():
+    images = dict(draw())
+    for path in set(IMAGES.glob("*.svg")) - images.keys():
         path.unlink()
-    for path, picture in pictures.items():
-        write_text(path, picture)
+    for path, image in images.items():
+        write_text(path, image)
 
 
 if __name__ == "__main__":

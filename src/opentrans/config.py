@@ -30,7 +30,7 @@ class Section(BaseModel):
 
 
 class WorldConfig(Section):
-    """The embedded mini world. `images` counts the pictures of each split; sizes in pixels."""
+    """The embedded mini world. `images` counts the images of each split; sizes in pixels."""
 
     seed: int = 0
     image_size: Count = 96
@@ -247,14 +247,14 @@ class TraceConfig(Section):
 
 
 class FigureConfig(Section):
-    """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its pictures are drawn.
+    """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its images are drawn.
 
-    `picture_ids` names the pictures instead; otherwise they lie evenly spaced in the prepared benchmark's order.
+    `image_ids` names the images instead; otherwise they lie evenly spaced in the prepared benchmark's order.
     """
 
     benchmark: Benchmark = "pc59"
-    pictures: Count = 6
-    picture_ids: list[str] = []
+    images: Count = 6
+    image_ids: list[str] = []
 
 
 class ThreadConfig(Section):

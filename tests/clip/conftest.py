@@ -35,7 +35,7 @@ def teacher(architecture) -> Teacher:
 
 @pytest.fixture
 def prepared(tmp_path) -> PreparedDataset:
-    """Three pictures of 40 x 48 pixels with two classes; the second picture is wholly ignored."""
+    """Three images of 40 x 48 pixels with two classes; the second image is wholly ignored."""
     rng, folder = np.random.default_rng(0), tmp_path / "prepared"
     (folder / "labels").mkdir(parents=True)
     rows = []
@@ -71,8 +71,8 @@ def captions(tmp_path) -> Path:
     for index in range(48):
         name = list(colours)[index % 4]
         split = "test" if index >= 32 or name == "blue thing" else "train"
-        picture = np.clip(np.array(colours[name]) + rng.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(picture).save(folder / "images" / f"{index}.png")
+        image = np.clip(np.array(colours[name]) + rng.normal(0, 12, (64, 64, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{index}.png")
         caption = f"a photo of a {name}" if index % 8 < 4 else name
         kind = "crop" if index % 8 < 4 else "object"
         rows.append({"image": f"images/{index}.png", "caption": caption, "split": split, "kind": kind, "name": name})

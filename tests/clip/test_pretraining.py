@@ -5,7 +5,7 @@ import torch
 from open_clip import SimpleTokenizer
 from torch.nn import functional as F
 
-from opentrans.clip.captions import CaptionedNames, read_pictures
+from opentrans.clip.captions import CaptionedNames, read_images
 from opentrans.clip.pretraining import (
     compact_tokens,
     contrastive_loss,
@@ -68,7 +68,7 @@ def test_the_learning_rate_warms_up_and_falls_along_a_half_cosine():
     assert [get_lr(i, recipe) for i in (10, 60, 110)] == pytest.approx([2.0, 1.0, 0.0])
 
 
-def test_every_picture_comes_once_before_any_comes_again():
+def test_every_image_comes_once_before_any_comes_again():
     batches = list(draw_batches(10, 4, 5, torch.Generator().manual_seed(0)))
     order = torch.cat(batches).tolist()
     assert [len(batch) for batch in batches] == [4] * 5
@@ -88,11 +88,11 @@ def test_the_same_seed_gives_the_same_initial_weights_and_leaves_the_global_gene
 
 def test_training_twice_gives_the_same_bytes_and_leaves_the_teacher_frozen(architecture, captions, tmp_path):
     torch.set_num_threads(1)
-    pictures = read_pictures(captions, "train", 64)
+    captioned = read_images(captions, "train", 64)
     logs = []
     for name in ("a", "b"):
         teacher = make_teacher(architecture, RECIPE.seed)
-        logs.append(pretrain(teacher, pictures.images, pictures.captions, RECIPE))
+        logs.append(pretrain(teacher, captioned.images, captioned.captions, RECIPE))
         teacher.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert logs[0] == logs[1]
@@ -103,10 +103,10 @@ def test_training_twice_gives_the_same_bytes_and_leaves_the_teacher_frozen(archi
 
 def test_training_learns_what_the_captions_say(architecture, captions):
     torch.set_num_threads(1)
-    pictures, test = (read_pictures(captions, split, 64) for split in ("train", "test"))
+    captioned, test = (read_images(captions, split, 64) for split in ("train", "test"))
     teacher = make_teacher(architecture, 0)
     recipe = RECIPE.model_copy(update={"iterations": 60})
-    log = pretrain(teacher, pictures.images, pictures.captions, recipe)
+    log = pretrain(teacher, captioned.images, captioned.captions, recipe)
     assert float(log[-1]["loss"]) < 0.5 * float(log[0]["loss"])
     found = assess_zero_shot(teacher, test, CaptionedNames.read(captions))
     assert found["captioned_among_all"]["accuracy"] > 60  # chance: 25
@@ -115,26 +115,26 @@ def test_training_learns_what_the_captions_say(architecture, captions):
 def test_the_temperature_never_passes_100(architecture, captions):
     teacher = make_teacher(architecture, 0)
     teacher.clip.logit_scale.fill_(math.log(1e4))
-    pictures = read_pictures(captions, "train", 64)
-    pretrain(teacher, pictures.images, pictures.captions, RECIPE.model_copy(update={"iterations": 1}))
+    captioned = read_images(captions, "train", 64)
+    pretrain(teacher, captioned.images, captioned.captions, RECIPE.model_copy(update={"iterations": 1}))
     assert teacher.logit_scale == pytest.approx(100)
 
 
-def test_accuracy_counts_only_the_candidates_and_the_chosen_pictures():
+def test_accuracy_counts_only_the_candidates_and_the_chosen_images():
     scores = torch.tensor([[0.9, 0.5, 0.1], [0.9, 0.1, 0.5], [0.0, 0.0, 1.0]])
     truth, chosen = torch.tensor([1, 1, 2]), torch.tensor([True, True, False])
     assert get_accuracy(scores, truth, chosen, [0, 1, 2])["accuracy"] == 0
     assert get_accuracy(scores, truth, chosen, [1, 2]) == {
-        "accuracy": 50, "chance": 50, "candidates": 2, "pictures": 2,
+        "accuracy": 50, "chance": 50, "candidates": 2, "images": 2,
     }  # fmt: skip
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="no image"):
         get_accuracy(scores, truth, ~chosen & chosen, [0])
 
 
 def test_the_zero_shot_questions_part_held_out_from_captioned_and_crops_from_all(teacher, captions):
-    found = assess_zero_shot(teacher, read_pictures(captions, "test", 64), CaptionedNames.read(captions))
-    pictures = {title: (entry["pictures"], entry["candidates"]) for title, entry in found.items()}
-    assert pictures == {
+    found = assess_zero_shot(teacher, read_images(captions, "test", 64), CaptionedNames.read(captions))
+    shown = {title: (entry["images"], entry["candidates"]) for title, entry in found.items()}
+    assert shown == {
         "held_out_among_all": (12, 4),
         "held_out_among_held_out": (12, 1),
         "captioned_among_all": (12, 4),
@@ -145,21 +145,21 @@ def test_the_zero_shot_questions_part_held_out_from_captioned_and_crops_from_all
     assert found["held_out_among_held_out"]["accuracy"] == 100  # one candidate
 
 
-def test_pictures_come_at_the_asked_size(captions):
-    assert read_pictures(captions, "train", 32).images.shape == (24, 3, 32, 32)
+def test_images_come_at_the_asked_size(captions):
+    assert read_images(captions, "train", 32).images.shape == (24, 3, 32, 32)
 
 
 def test_missing_parts_of_a_captions_folder_are_user_errors(captions):
-    with pytest.raises(UserError, match="no picture of split validation"):
-        read_pictures(captions, "validation", 64)
+    with pytest.raises(UserError, match="no image of split validation"):
+        read_images(captions, "validation", 64)
     with pytest.raises(UserError, match="no such folder"):
-        read_pictures(captions / "nowhere", "train", 64)
+        read_images(captions / "nowhere", "train", 64)
     (captions / "heldout.json").write_text('{"names": ["sand"]}')
     with pytest.raises(UserError, match="field 'heldout' is missing"):
         CaptionedNames.read(captions)
     (captions / "heldout.json").write_text('{"names": ["sand"], "heldout": ["sea"]}')
     with pytest.raises(UserError, match="not among names"):
         CaptionedNames.read(captions)
-    (captions / "images" / "0.png").write_bytes(b"no picture")
+    (captions / "images" / "0.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="unreadable image"):
-        read_pictures(captions, "train", 64)
+        read_images(captions, "train", 64)

@@ -13,7 +13,7 @@ LABEL = np.array([[0, 0, 2, 2], [0, 9, 2, 2], [2, 2, 9, 9]])
 SEGMENTS = np.array([[5, 5, 8, 8], [5, 5, 0, 8], [3, 3, 3, 3]])
 
 
-def random_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -49,12 +49,12 @@ def test_a_box_is_tight_and_half_open():
 
 def test_a_mask_without_pixels_has_no_crop():
     with pytest.raises(ValueError, match="without pixels"):
-        crop_regions(random_picture(8, 8), np.zeros((1, 8, 8), bool), 4)
+        crop_regions(random_image(8, 8), np.zeros((1, 8, 8), bool), 4)
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(200, 300, 64), (50, 41, 64), (64, 64, 64)])
 def test_a_crop_is_what_pillow_makes_of_the_grey_painted_box(height, width, size):
-    image = 90 + random_picture(height, width) // 4  # no overshoot beyond 0..255, which Pillow cuts between its passes
+    image = 90 + random_image(height, width) // 4  # no overshoot beyond 0..255, which Pillow cuts between its passes
     mask = np.zeros((height, width), bool)
     mask[5 : height - 9, 3 : width - 7] = True
     mask[20:30, 10:20] = False
@@ -66,9 +66,9 @@ def test_a_crop_is_what_pillow_makes_of_the_grey_painted_box(height, width, size
 
 
 def test_pixels_outside_the_mask_do_not_change_the_crop():
-    image, mask = random_picture(30, 30), np.zeros((1, 30, 30), bool)
+    image, mask = random_image(30, 30), np.zeros((1, 30, 30), bool)
     mask[0, 4:20, 6:25] = np.random.default_rng(1).random((16, 19)) < 0.7
-    other = np.where(mask[0, ..., None], image, random_picture(30, 30, seed=2))
+    other = np.where(mask[0, ..., None], image, random_image(30, 30, seed=2))
     assert torch.equal(crop_regions(image, mask, 32), crop_regions(other, mask, 32))
 
 
@@ -81,8 +81,8 @@ def test_a_region_smaller_than_a_grid_cell_owns_the_cell_it_lies_in():
     assert grid[1].sum(1).tolist() == [4, 4, 0, 0]
 
 
-def test_crops_are_encoded_as_the_teacher_encodes_the_cropped_pictures(teacher):
-    image = random_picture(60, 80)
+def test_crops_are_encoded_as_the_teacher_encodes_the_cropped_images(teacher):
+    image = random_image(60, 80)
     masks = np.random.default_rng(3).random((5, 60, 80)) < 0.4
     expected = torch.cat([teacher.encode_images(crop_regions(image, mask[None], 64)) for mask in masks])
     found = encode_regions(teacher, image, masks, batch_size=2)
@@ -92,7 +92,7 @@ def test_crops_are_encoded_as_the_teacher_encodes_the_cropped_pictures(teacher):
 
 
 def test_a_full_mask_at_the_teachers_size_pools_to_clips_own_embedding(teacher):
-    image = random_picture(64, 64)
+    image = random_image(64, 64)
     pixels = torch.tensor(image).permute(2, 0, 1)[None] / 255
     mean, std = (
         torch.tensor(v).view(3, 1, 1)
@@ -104,8 +104,8 @@ def test_a_full_mask_at_the_teachers_size_pools_to_clips_own_embedding(teacher):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_mask_pooling_tells_the_regions_of_a_picture_apart(teacher):
-    image, masks = random_picture(128, 160), np.zeros((2, 128, 160), bool)
+def test_mask_pooling_tells_the_regions_of_a_image_apart(teacher):
+    image, masks = random_image(128, 160), np.zeros((2, 128, 160), bool)
     masks[0, :64], masks[1, 64:] = True, True
     left, right = encode_regions(teacher, image, masks, "mask_pool")
     assert not torch.allclose(left, right, atol=1e-4)
@@ -113,7 +113,7 @@ def test_mask_pooling_tells_the_regions_of_a_picture_apart(teacher):
 
 @pytest.mark.parametrize(("kind", "regions"), [("class", [0, 1, 0, 1]), ("segment", [3, 4, 7, 3, 4, 7])])
 @pytest.mark.parametrize("encoding", ["crop", "mask_pool"])
-def test_a_data_sets_embeddings_are_those_of_its_pictures_and_survive_the_disk(
+def test_a_data_sets_embeddings_are_those_of_its_images_and_survive_the_disk(
     teacher, prepared, tmp_path, kind, regions, encoding
 ):
     embed_regions(teacher, prepared, kind, 1, encoding, batch_size=3).save(tmp_path / "r.safetensors")

@@ -78,12 +78,12 @@ def test_an_incomplete_download_is_missing_unless_a_subset_is_allowed(settings, 
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_only_the_deep_check_decodes_every_picture(workers, settings, raw, capsys):
+def test_only_the_deep_check_decodes_every_image(workers, settings, raw, capsys):
     label = sorted((raw / "ADEChallengeData2016/annotations/validation").glob("*.png"))[1]
     for copy in ("ADE_val_00000000", "ADE_val_00000002x", "ADE_val_00000009"):
         shutil.copy(label, label.with_name(f"{copy}.png"))
-        picture = raw / f"ADEChallengeData2016/images/validation/{label.stem}.jpg"
-        shutil.copy(picture, picture.with_name(f"{copy}.jpg"))
+        image = raw / f"ADEChallengeData2016/images/validation/{label.stem}.jpg"
+        shutil.copy(image, image.with_name(f"{copy}.jpg"))
     labels = sorted(label.parent.glob("*.png"))
     labels[1].write_bytes(labels[1].read_bytes()[:60])
     assert check(settings) == 0

@@ -155,7 +155,7 @@ def test_damaged_run_lengths_are_refused(counts):
 def test_a_damaged_detail_file_is_named_with_its_fault(context, config):
     detail = config.model_copy(update={"pascal_context": "detail"})
     write_detail(context, annos_segmentation=[])
-    with pytest.raises(UserError, match=r"trainval_merged\.json: picture .* has no segment \(3 such\)"):
+    with pytest.raises(UserError, match=r"trainval_merged\.json: image .* has no segment \(3 such\)"):
         open_source("pc59", "val", detail)
     write_detail(context, images=[{"image_id": 1, "file_name": "a.jpg"}])
     with pytest.raises(UserError, match=r"trainval_merged\.json: field 'phase' is missing"):

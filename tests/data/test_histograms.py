@@ -120,7 +120,7 @@ def test_a_subset_is_accepted_only_when_the_configuration_says_so(dataset, confi
     assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == whole - 1
 
 
-def test_of_a_whole_download_only_the_first_pictures_are_taken_where_the_configuration_says_so(config, raw, tmp_path):
+def test_of_a_whole_download_only_the_first_images_are_taken_where_the_configuration_says_so(config, raw, tmp_path):
     (raw / "world.json").unlink()
     few = DataConfig(raw_root=str(raw), allow_subset=True, max_images=2)
     every = open_source("coco", "val", few.model_copy(update={"max_images": None}))
@@ -165,13 +165,13 @@ def test_packed_ids_are_the_three_bytes_of_the_colours(with_extra, tmp_path, mon
     expected = colours.astype(int) @ [1, 256, 65536]
     np.testing.assert_array_equal(read_packed_ids(tmp_path / "ids.png") & 0xFFFFFF, expected)
     Image.fromarray(colours[..., 0]).save(tmp_path / "grey.png")
-    with pytest.raises(UserError, match="is not an RGB picture"):
+    with pytest.raises(UserError, match="is not an RGB image"):
         read_packed_ids(tmp_path / "grey.png")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_the_size_comes_from_the_header_and_a_cut_off_picture_is_still_found(suffix, tmp_path):
-    path = tmp_path / f"picture.{suffix}"
+def test_the_size_comes_from_the_header_and_a_cut_off_image_is_still_found(suffix, tmp_path):
+    path = tmp_path / f"image.{suffix}"
     Image.fromarray(np.random.default_rng(2).integers(0, 256, (40, 60, 3), np.uint8)).save(path)
     content = path.read_bytes()
     assert get_size(content, path) == (40, 60)

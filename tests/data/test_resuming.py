@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids of the pictures that are decoded; the third of a preparation interrupts it while `stop` is set."""
+    """The ids of the images that are decoded; the third of a preparation interrupts it while `stop` is set."""
     seen: list[str] = []
     make = module.prepare_item
 
@@ -65,7 +65,7 @@ def test_a_label_map_that_changed_since_is_made_again(config, decoded, tmp_path,
     assert PreparedDataset.open(tmp_path / "out").label(0).shape == (64, 64)
 
 
-def test_a_picture_whose_annotation_changed_since_is_made_again(config, raw, decoded, tmp_path, monkeypatch):
+def test_a_image_whose_annotation_changed_since_is_made_again(config, raw, decoded, tmp_path, monkeypatch):
     interrupt(config, tmp_path / "out", monkeypatch)
     path = raw / "coco/annotations/panoptic_val2017.json"
     content = json.loads(path.read_text())
@@ -87,7 +87,7 @@ def test_a_journal_whose_last_line_was_cut_off_is_used_up_to_it(config, decoded,
     assert (decoded.count(decoded[0]), decoded.count(decoded[1])) == (1, 2)
 
 
-def test_what_belongs_to_a_picture_that_is_gone_is_removed(config, raw, decoded, tmp_path, monkeypatch):
+def test_what_belongs_to_a_image_that_is_gone_is_removed(config, raw, decoded, tmp_path, monkeypatch):
     interrupt(config, tmp_path / "out", monkeypatch)
     (raw / f"coco/val2017/{decoded[0]}.jpg").unlink()
     prepare("coco", "val", config.model_copy(update={"allow_subset": True}), tmp_path / "out")
@@ -116,7 +116,7 @@ def test_two_preparations_of_one_place_at_once_are_refused(config, tmp_path):
 
 
 def _prepare_slowly(config: DataConfig, out: Path) -> int:
-    """In a session of its own; the third picture takes long, so that the signal finds it at work."""
+    """In a session of its own; the third image takes long, so that the signal finds it at work."""
     os.setsid()
     make = module.prepare_item
 

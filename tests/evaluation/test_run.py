@@ -39,7 +39,7 @@ def test_test_size_follows_short_and_long_side(size, short, longest, expected):
     assert get_test_size(*size, short, longest) == expected
 
 
-def test_a_resized_picture_keeps_its_mean_and_range():
+def test_a_resized_image_keeps_its_mean_and_range():
     image = np.random.default_rng([0]).integers(0, 256, (32, 48, 3), np.uint8)
     small = resize_image(image, 8, 100)
     assert small.shape == (3, 8, 12)
@@ -47,7 +47,7 @@ def test_a_resized_picture_keeps_its_mean_and_range():
     assert 0 <= small.min() < small.max() <= 1
 
 
-def test_an_unresized_picture_is_exact():
+def test_an_unresized_image_is_exact():
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     expected = torch.from_numpy(image).permute(2, 0, 1) / 255
     assert torch.equal(resize_image(image, None, 10), expected)
@@ -59,7 +59,7 @@ def test_evaluation_sums_the_confusion_of_all_images(dataset, vocabulary):
     assert confusion.dtype == np.int64
 
 
-def test_the_picture_is_resized_but_the_prediction_is_made_at_the_labels_size(dataset, vocabulary):
+def test_the_image_is_resized_but_the_prediction_is_made_at_the_labels_size(dataset, vocabulary):
     target = RedTarget()
     assert evaluate(target, dataset, vocabulary, 4, 1333).sum() == 12
     assert target.seen == [(3, 4, 8)] * 2

@@ -139,15 +139,15 @@ def train_with_ddp(folder, subnetwork, make=make_hooks):
 
 
 def make_prepared(folder: Path, names, part="val") -> Path:
-    """Prepared data sets of four small pictures; the last class of each vocabulary never occurs in the truth."""
+    """Prepared data sets of four small images; the last class of each vocabulary never occurs in the truth."""
     for number, name in enumerate(names):
         split, generator, rows = folder / name / part, np.random.default_rng(number), []
         split.mkdir(parents=True)
         for index in range(4):
             label = generator.integers(0, CLASSES - 1, (6, 8)).astype(np.uint8).repeat(4, 0).repeat(5, 1)
             label[:2] = 255
-            picture = generator.integers(0, 255, (24, 40, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(split / f"{index}.png")
+            pixels = generator.integers(0, 255, (24, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(split / f"{index}.png")
             Image.fromarray(label).save(split / f"{index}_label.png")
             row = (str(index), f"{index}.png", f"{index}_label.png", "", 24, 40, "", "")
             rows.append(dict(zip(INDEX_FIELDS, row, strict=True)))
@@ -158,7 +158,7 @@ def make_prepared(folder: Path, names, part="val") -> Path:
 
 
 class Guess(nn.Module):
-    """A target that answers at random, but always the same for a picture."""
+    """A target that answers at random, but always the same for an image."""
 
     strip_bytes = 1
 

@@ -113,7 +113,7 @@ def make_true_subnetwork():
 
 
 def load_training_data(name):
-    """Batches of one picture through FC-CLIP's own mapper, from a registered data set."""
+    """Batches of one image through FC-CLIP's own mapper, from a registered data set."""
     from detectron2.data import DatasetCatalog, build_detection_train_loader
     from detectron2.data.transforms import ResizeShortestEdge
     from fcclip import MaskFormerSemanticDatasetMapper
@@ -125,7 +125,7 @@ def load_training_data(name):
 
 
 def load_evaluation_data(name):
-    """One picture after the other through detectron2's mapper."""
+    """One image after the other through detectron2's mapper."""
     from detectron2.data import DatasetCatalog, DatasetMapper, build_detection_test_loader
     from detectron2.data.transforms import ResizeShortestEdge
 

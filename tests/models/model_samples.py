@@ -38,15 +38,15 @@ def make_settings(kind: str, **changes: Any) -> TargetConfig:
 
 
 def make_batch(images: int = 2, side: int = 64) -> Batch:
-    """Pictures of two halves: in picture i, class i at the left and class i + 1 at the right, coloured by class."""
+    """Images of two halves: in image i, class i at the left and class i + 1 at the right, coloured by class."""
     labels = torch.empty(images, side, side, dtype=torch.long)
     for index in range(images):
         labels[index, :, : side // 2], labels[index, :, side // 2 :] = index % CLASSES, (index + 1) % CLASSES
     colours = torch.rand(CLASSES, 3, generator=torch.Generator().manual_seed(4))
-    pictures = colours[labels].permute(0, 3, 1, 2).contiguous()
+    drawn = colours[labels].permute(0, 3, 1, 2).contiguous()
     regions = [_regions(label, seed) for seed, label in enumerate(labels)]
     labels[:, :4] = IGNORE
-    return Batch(pictures, labels, regions, 2 * images, 1.0)
+    return Batch(drawn, labels, regions, 2 * images, 1.0)
 
 
 def _regions(label, seed: int) -> Regions:

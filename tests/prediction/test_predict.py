@@ -8,7 +8,7 @@ from opentrans.cli import main
 from opentrans.data.palette import get_colours
 from opentrans.errors import UserError
 from opentrans.prediction.drawing import draw_overlay, find_centre
-from opentrans.prediction.images import find_pictures, read_picture
+from opentrans.prediction.images import find_images, read_image
 from opentrans.prediction.segment import load_segmenter
 from opentrans.prediction.words import parse_classes
 from opentrans.runs.find import find_run
@@ -17,7 +17,7 @@ WORDS = "sky, dog|puppy|small dog, zebra"
 
 
 @pytest.fixture
-def picture(tmp_path):
+def photo(tmp_path):
     path = tmp_path / "photo.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)).save(path)
     return path
@@ -29,7 +29,7 @@ def predict(results, *arguments, run="han"):
 
 
 @pytest.mark.parametrize("kind", ["han", "deeplabv3", "fcclip"])
-def test_every_target_segments_a_picture_with_new_words(kind, results, picture, tmp_path, capsys, monkeypatch):
+def test_every_target_segments_an_image_with_new_words(kind, results, photo, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # nothing is taken from the working directory, no configuration either
     assert predict(results, "photo.jpg", "--classes", WORDS, run=kind) == 0
     labels = Image.open("predictions/photo_labels.png")
@@ -46,7 +46,7 @@ def test_every_target_segments_a_picture_with_new_words(kind, results, picture, 
     assert all(f"{float(row['share']):.1%}" in out for row in rows if int(row["pixels"]))
 
 
-def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration(results, picture):
+def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration(results, photo):
     import torch
 
     from opentrans.clip.teacher import Teacher
@@ -55,7 +55,7 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     from opentrans.evaluation.loading import load_run
 
     found, vocabulary = find_run(results / "training/fcclip/dense/none/seed0"), parse_classes(WORDS)
-    image = read_picture(picture)
+    image = read_image(photo)
     text = embed_vocabulary(Teacher.load(found.teacher), vocabulary, found.config.teacher.templates)
     with torch.inference_mode():
         expected = load_run(found).predict(resize_image(image, None, 1333), text, (50, 70))
@@ -65,7 +65,7 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     assert load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary).text.embeddings.shape[0] == 3
 
 
-def test_a_large_picture_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):
+def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):
     segmenter = load_segmenter(find_run(results / "training/han/dense/none/seed0"), parse_classes(WORDS))
     seen = []
     predict_as_is = segmenter.target.predict
@@ -80,12 +80,12 @@ def test_a_large_picture_is_reduced_to_the_size_that_the_run_knows(results, monk
     assert seen == [((48, 96), (48, 96)), ((96, 192), (192, 384))]
 
 
-def test_a_folder_is_segmented_without_what_was_written_there_before(results, picture, tmp_path):
+def test_a_folder_is_segmented_without_what_was_written_there_before(results, photo, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for name in ("a.png", "b.jpg", "b.png", "a_overlay.png", "notes.txt"):
-        (folder / name).write_bytes(picture.read_bytes())
-    assert list(find_pictures([folder, folder / "a.png"])) == ["a", "b-1", "b-2"]
+        (folder / name).write_bytes(photo.read_bytes())
+    assert list(find_images([folder, folder / "a.png"])) == ["a", "b-1", "b-2"]
     assert predict(results, folder, "--classes", WORDS, "--output-dir", folder) == 0
     assert len(list(folder.glob("*_labels.png"))) == 3
 
@@ -96,11 +96,11 @@ def test_exif_rotation_transparency_and_deep_greys_are_respected(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
     Image.fromarray(values).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png"), np.rot90(values, -1))
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(values, -1))
     Image.fromarray(np.zeros((4, 4, 4), np.uint8)).save(tmp_path / "clear.png")
-    assert (read_picture(tmp_path / "clear.png") == 255).all()
+    assert (read_image(tmp_path / "clear.png") == 255).all()
     Image.fromarray(np.linspace(0, 60000, 16).reshape(4, 4).astype(np.uint16)).save(tmp_path / "deep.png")
-    deep = read_picture(tmp_path / "deep.png")
+    deep = read_image(tmp_path / "deep.png")
     assert (deep[0, 0, 0], deep[3, 3, 0]) == (0, 255)
     assert len(np.unique(deep)) == 16
 
@@ -118,23 +118,23 @@ def test_words_that_make_no_vocabulary_are_refused(text):
         parse_classes(text)
 
 
-def test_bad_input_is_named_before_anything_is_loaded(results, picture, tmp_path, capsys, monkeypatch):
+def test_bad_input_is_named_before_anything_is_loaded(results, photo, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("opentrans.prediction.segment.load_segmenter", lambda *_: pytest.fail("loaded"))
-    (tmp_path / "broken.jpg").write_bytes(picture.read_bytes()[:200])
+    (tmp_path / "broken.jpg").write_bytes(photo.read_bytes()[:200])
     (tmp_path / "empty").mkdir()
     for path, message in (
-        (tmp_path / "absent.jpg", "no such picture"),
-        (tmp_path / "broken.jpg", "cannot be read as a picture"),
-        (tmp_path / "empty", "holds no picture"),
+        (tmp_path / "absent.jpg", "no such image"),
+        (tmp_path / "broken.jpg", "cannot be read as an image"),
+        (tmp_path / "empty", "holds no image"),
     ):
         assert predict(results, path, "--classes", WORDS) == 2
         assert message in capsys.readouterr().err
-    assert predict(results, picture, "--classes", WORDS, "--alpha", 3) == 2
-    assert main(["predict", str(picture), "--classes", WORDS, "--run", str(results)]) == 2
+    assert predict(results, photo, "--classes", WORDS, "--alpha", 3) == 2
+    assert main(["predict", str(photo), "--classes", WORDS, "--run", str(results)]) == 2
     assert "take one of the runs in it" in capsys.readouterr().err
 
 
-def test_the_overlay_mixes_colours_at_the_pictures_place_and_keeps_small_ones_readable():
+def test_the_overlay_mixes_colours_at_the_images_place_and_keeps_small_ones_readable():
     labels = np.zeros((600, 500), int)
     labels[:, 250:] = 1
     image = np.full((600, 500, 3), 100, np.uint8)

@@ -54,7 +54,7 @@ def files(tmp_path):
     (tmp_path / "table2.md").write_text("What a reader must know.\n\n| Method |\n")
     (tmp_path / "claims.csv").write_text("claim,verdict\nOurs beats random,holds\n")
     (tmp_path / "figure5.svg").write_text(SVG)
-    (tmp_path / "figure5.rst").write_text("Some\npictures.\n")
+    (tmp_path / "figure5.rst").write_text("Some\nimages.\n")
     header = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"
     (tmp_path / "jobs/train").mkdir(parents=True)
     (tmp_path / "jobs/train/a.tsv").write_text(header + "10\t0:00:10\t500\t1\t20\n")
@@ -100,7 +100,7 @@ def test_a_value_and_the_papers_share_a_cell(make_page):
 def test_the_page_shows_captions_configuration_versions_cost_and_how_to_make_it_again(make_page, config):
     words = " ".join(" ".join(Page(make_page()).words).split())
     for expected in (
-        "What a reader must know.", "Some pictures.", "prune_share: 0.1", describe_commit().split()[0],
+        "What a reader must know.", "Some images.", "prune_share: 0.1", describe_commit().split()[0],
         describe_versions()["torch"], f"--configfile results/mini/{name_config(config)[0]} -- paper",
         "1.01 CPU hours", "in 4 jobs", "1 min 11 s", "coco, pc59", "cannot be compared with the paper",
     ):  # fmt: skip

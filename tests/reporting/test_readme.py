@@ -26,7 +26,7 @@ stale words
 
 @pytest.fixture
 def project(tmp_path):
-    """A page that shows two tables, a figure of the run and a picture that is none."""
+    """A page that shows two tables, a figure of the run and an image that is none."""
     results = tmp_path / "results"
     for folder in ("tables", "figures", "benchmarks"):
         (results / folder).mkdir(parents=True)
@@ -113,7 +113,7 @@ def test_drift_is_found_wherever_it_happens(project, path, old, new, needs_resul
     assert bool(check(project, results=False)) != needs_results
 
 
-def test_a_missing_picture_is_drift(project):
+def test_a_missing_image_is_drift(project):
     renew(project)
     (project / "images/rulegraph.svg").unlink()
     (problem,) = check(project, results=False)

@@ -80,7 +80,7 @@ class AlwaysClassOne(torch.nn.Module):
 
 @pytest.fixture
 def prepared_benchmark(tmp_path):
-    """A prepared data set of one picture: half of class 0, half of class 1."""
+    """A prepared data set of one image: half of class 0, half of class 1."""
     folder = tmp_path / "prepared"
     folder.mkdir()
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "image.png")
@@ -123,7 +123,7 @@ def test_evaluate_refuses_texts_of_other_benchmarks_and_bad_pairs(config, prepar
         evaluate(config, prepared_benchmark, tmp_path, texts=("",))
 
 
-def test_predicted_pictures_become_figures_5_and_8(monkeypatch, config, prepared_benchmark, tmp_path):
+def test_predicted_images_become_figures_5_and_8(monkeypatch, config, prepared_benchmark, tmp_path):
     monkeypatch.setattr("opentrans.evaluation.loading.load_target", lambda *_: AlwaysClassOne())
     maps = tmp_path / "han/ours/none/seed0/pc59.safetensors"
     given = ["--run", tmp_path / "run.safetensors", "--target", "han", "--teacher", "t", "--train-text", "t"]

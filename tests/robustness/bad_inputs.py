@@ -61,7 +61,7 @@ def accepted(reader: str, what: str, says: str, fits: Callable[[object], bool]):
     return lambda act: CASES.append(Case(reader, what, says, act, fits)) or act
 
 
-def picture(mode="RGB", size=(SIDE, SIDE), colour=None):
+def blank(mode="RGB", size=(SIDE, SIDE), colour=None):
     return Image.new(mode, size, colour or (0 if len(mode) == 1 else tuple([90] * len(mode))))
 
 
@@ -76,8 +76,8 @@ def wrote(path, content):
     return path
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
-PICTURE = "picture"
+# --- images -------------------------------------------------------------------------------------------------------
+IMAGE = "image"
 IS_RGB = lambda value: value.shape == (SIDE, SIDE, 3) and value.dtype == np.uint8  # noqa: E731
 
 
@@ -89,51 +89,51 @@ def noise(path):
     return saved(Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)), path)
 
 
-refused(PICTURE, "truncated JPEG", "unreadable image")(lambda f: read_rgb(cut(noise(f / "a.jpg"))))
-refused(PICTURE, "truncated PNG", "unreadable image")(lambda f: read_rgb(cut(noise(f / "a.png"))))
-refused(PICTURE, "file of zero bytes", "unreadable image")(lambda f: read_rgb(wrote(f / "a.jpg", b"")))
-refused(PICTURE, "text named .jpg", "unreadable image")(lambda f: read_rgb(wrote(f / "a.jpg", "<html>404</html>")))
-refused(PICTURE, "missing file", "no such image")(lambda f: read_rgb(f / "a.jpg"))
-refused(PICTURE, "folder of that name", "unreadable image")(lambda f: (f / "a.jpg").mkdir() or read_rgb(f / "a.jpg"))
-refused(PICTURE, "loop of symbolic links", "unreadable image")(
+refused(IMAGE, "truncated JPEG", "unreadable image")(lambda f: read_rgb(cut(noise(f / "a.jpg"))))
+refused(IMAGE, "truncated PNG", "unreadable image")(lambda f: read_rgb(cut(noise(f / "a.png"))))
+refused(IMAGE, "file of zero bytes", "unreadable image")(lambda f: read_rgb(wrote(f / "a.jpg", b"")))
+refused(IMAGE, "text named .jpg", "unreadable image")(lambda f: read_rgb(wrote(f / "a.jpg", "<html>404</html>")))
+refused(IMAGE, "missing file", "no such image")(lambda f: read_rgb(f / "a.jpg"))
+refused(IMAGE, "folder of that name", "unreadable image")(lambda f: (f / "a.jpg").mkdir() or read_rgb(f / "a.jpg"))
+refused(IMAGE, "loop of symbolic links", "unreadable image")(
     lambda f: (f / "a.jpg").symlink_to(f / "b.jpg") or (f / "b.jpg").symlink_to(f / "a.jpg") or read_rgb(f / "a.jpg")
 )
-refused(PICTURE, "dangling symbolic link", "no such image")(
+refused(IMAGE, "dangling symbolic link", "no such image")(
     lambda f: (f / "a.jpg").symlink_to(f / "gone") or read_rgb(f / "a.jpg")
 )
-refused(PICTURE, "16 bits a channel", "has more than 8 bits a channel")(
+refused(IMAGE, "16 bits a channel", "has more than 8 bits a channel")(
     lambda f: read_rgb(saved(Image.fromarray(np.full((SIDE, SIDE), 40000, np.uint16)), f / "a.png"))
 )
-refused(PICTURE, "floating-point TIFF", "has more than 8 bits a channel")(
+refused(IMAGE, "floating-point TIFF", "has more than 8 bits a channel")(
     lambda f: read_rgb(saved(Image.fromarray(np.ones((SIDE, SIDE), np.float32)), f / "a.tiff"))
 )
 
 
-@refused(PICTURE, "header that claims 60000 x 60000 pixels", "unreadable image")
+@refused(IMAGE, "header that claims 60000 x 60000 pixels", "unreadable image")
 def _(f):
-    content = bytearray(saved(picture(), f / "a.bmp").read_bytes())
+    content = bytearray(saved(blank(), f / "a.bmp").read_bytes())
     content[18:26] = (60000).to_bytes(4, "little") * 2
     return read_rgb(wrote(f / "a.bmp", bytes(content)))
 
 
-accepted(PICTURE, "CMYK JPEG", "converted to RGB", IS_RGB)(lambda f: read_rgb(saved(picture("CMYK"), f / "a.jpg")))
-accepted(PICTURE, "grey JPEG", "the grey value in all three channels", IS_RGB)(
-    lambda f: read_rgb(saved(picture("L"), f / "a.jpg"))
+accepted(IMAGE, "CMYK JPEG", "converted to RGB", IS_RGB)(lambda f: read_rgb(saved(blank("CMYK"), f / "a.jpg")))
+accepted(IMAGE, "grey JPEG", "the grey value in all three channels", IS_RGB)(
+    lambda f: read_rgb(saved(blank("L"), f / "a.jpg"))
 )
-accepted(PICTURE, "palette PNG", "its colours", IS_RGB)(lambda f: read_rgb(saved(picture("P"), f / "a.png")))
-accepted(PICTURE, "PNG with transparency", "transparency is dropped", IS_RGB)(
-    lambda f: read_rgb(saved(picture("RGBA"), f / "a.png"))
+accepted(IMAGE, "palette PNG", "its colours", IS_RGB)(lambda f: read_rgb(saved(blank("P"), f / "a.png")))
+accepted(IMAGE, "PNG with transparency", "transparency is dropped", IS_RGB)(
+    lambda f: read_rgb(saved(blank("RGBA"), f / "a.png"))
 )
-accepted(PICTURE, "black-and-white PNG", "0 and 255", IS_RGB)(lambda f: read_rgb(saved(picture("1"), f / "a.png")))
-accepted(PICTURE, "animated GIF", "the first frame counts", lambda value: IS_RGB(value) and value.max() == 0)(
+accepted(IMAGE, "black-and-white PNG", "0 and 255", IS_RGB)(lambda f: read_rgb(saved(blank("1"), f / "a.png")))
+accepted(IMAGE, "animated GIF", "the first frame counts", lambda value: IS_RGB(value) and value.max() == 0)(
     lambda f: read_rgb(
-        saved(picture("L"), f / "a.gif", save_all=True, append_images=[picture("L", colour=255)], duration=9)
+        saved(blank("L"), f / "a.gif", save_all=True, append_images=[blank("L", colour=255)], duration=9)
     )
 )
 
 
 @accepted(
-    PICTURE,
+    IMAGE,
     "orientation in EXIF",
     "not applied: label maps know none",
     lambda value: value.shape == (4, SIDE, 3),
@@ -141,14 +141,14 @@ accepted(PICTURE, "animated GIF", "the first frame counts", lambda value: IS_RGB
 def _(f):
     exif = Image.Exif()
     exif[0x0112] = 6
-    return read_rgb(saved(picture(size=(SIDE, 4)), f / "a.jpg", exif=exif))
+    return read_rgb(saved(blank(size=(SIDE, 4)), f / "a.jpg", exif=exif))
 
 
-accepted(PICTURE, "path with spaces and Unicode", "read", IS_RGB)(
-    lambda f: read_rgb(saved(picture(), f / "ein Bild – 图像.png"))
+accepted(IMAGE, "path with spaces and Unicode", "read", IS_RGB)(
+    lambda f: read_rgb(saved(blank(), f / "ein Bild – 图像.png"))
 )
-accepted(PICTURE, "JPEG named .png", "the content decides", IS_RGB)(
-    lambda f: read_rgb(saved(picture(), f / "a.png", format="JPEG"))
+accepted(IMAGE, "JPEG named .png", "the content decides", IS_RGB)(
+    lambda f: read_rgb(saved(blank(), f / "a.png", format="JPEG"))
 )
 
 
@@ -160,7 +160,7 @@ LINE = ",".join(ROW.get(field, "") for field in INDEX_FIELDS)
 
 
 def dataset(f, index=f"{HEADER}\n{LINE}\n", label=None, vocabulary=None):
-    saved(picture(), f / "a.png")
+    saved(blank(), f / "a.png")
     Image.fromarray(np.zeros((SIDE, SIDE), np.uint8) if label is None else label).save(f / "l.png")
     Vocabulary("coco", (("cat",), ("dog",)), 255).write(f / "vocabulary.json")
     if vocabulary is not None:
@@ -270,17 +270,17 @@ def panoptic(f, image, table=TABLE):
 
 
 refused(PANOPTIC, "segment id missing from the JSON file", "segment id 6 is not in the JSON file")(
-    lambda f: panoptic(f, picture(colour=(6, 0, 0)))
+    lambda f: panoptic(f, blank(colour=(6, 0, 0)))
 )
 refused(PANOPTIC, "two segments of one id", "segment id 5 is listed twice")(
-    lambda f: panoptic(f, picture(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.int32))
+    lambda f: panoptic(f, blank(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.int32))
 )
-refused(PANOPTIC, "palette instead of RGB", "is not an RGB picture")(lambda f: panoptic(f, picture("P")))
-refused(PANOPTIC, "16-bit grey instead of RGB", "is not an RGB picture")(
+refused(PANOPTIC, "palette instead of RGB", "is not an RGB image")(lambda f: panoptic(f, blank("P")))
+refused(PANOPTIC, "16-bit grey instead of RGB", "is not an RGB image")(
     lambda f: panoptic(f, Image.fromarray(np.zeros((SIDE, SIDE), np.uint16)))
 )
 accepted(PANOPTIC, "no segment", "all pixels ignored", lambda value: (value.labels == 255).all())(
-    lambda f: panoptic(f, picture(colour=(0, 0, 0)))
+    lambda f: panoptic(f, blank(colour=(0, 0, 0)))
 )
 
 # --- artefacts -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save
 
-from opentrans.clip.captions import CaptionedNames, read_pictures
+from opentrans.clip.captions import CaptionedNames, read_images
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
@@ -34,7 +34,7 @@ from opentrans.freezing.fits import read_alphas
 from opentrans.freezing.plan import FIELDS, FreezePlan
 from opentrans.integrations.fcclip import read_detectron2
 from opentrans.integrations.planning import load_weights
-from opentrans.prediction.images import read_picture
+from opentrans.prediction.images import read_image
 from opentrans.prediction.words import parse_classes
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.reporting.claims import read_claims
@@ -134,7 +134,7 @@ def open_coco(path):
 
 def read_captions(path):
     (path.parent / "a.png").write_bytes(encode("PNG"))
-    return read_pictures(move(path, "captions.csv").parent, "train", 16)
+    return read_images(move(path, "captions.csv").parent, "train", 16)
 
 
 def decode_detail(path):
@@ -175,7 +175,7 @@ READERS = {
     "GIF": (read_rgb, encode("GIF")),
     "TIFF": (read_rgb, encode("TIFF")),
     "panoptic PNG": (read_packed_ids, encode("PNG")),
-    "size of a picture": (lambda path: get_size(path.read_bytes(), path), encode("JPEG")),
+    "size of an image": (lambda path: get_size(path.read_bytes(), path), encode("JPEG")),
     "vocabulary": (Vocabulary.read, VOCABULARY.encode()),
     "index": (open_index, f"{HEADER}\n{LINE}\n".encode()),
     "freeze plan": (FreezePlan.read, PLAN.encode()),
@@ -190,7 +190,7 @@ READERS = {
     "region embeddings": (RegionEmbeddings.load, REGIONS),
     "provenance record": (read_record, to_bytes(RECORD | {"versions": {}, "hardware": {}})),
     "label map": (open_label, encode_map()),
-    "picture to predict": (read_picture, encode("JPEG")),
+    "image to predict": (read_image, encode("JPEG")),
     "words": (lambda path: parse_classes(f"@{path}"), b"cat|kitten\ndog\n"),
     "alphas": (read_alphas, ALPHAS.encode()),
     "profile": (read_profile, PROFILE.encode()),

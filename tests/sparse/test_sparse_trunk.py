@@ -64,7 +64,7 @@ def test_maps_equal_the_dense_trunk(output_stride, size):
 
 
 @torch.no_grad()
-def test_one_trunk_serves_pictures_of_different_sizes():
+def test_one_trunk_serves_images_of_different_sizes():
     backbone = make_backbone()
     sparse = sparsify(backbone)
     for size in [(64, 96), (96, 64), (64, 96)]:

@@ -78,11 +78,11 @@ def test_a_benchmark_that_the_table_does_not_name_stays_empty(finished):
 
 
 @pytest.mark.parametrize("run", ["han/dense/none", "fcclip/ours/none"])
-def test_a_picture_is_segmented_with_what_the_workflow_leaves_and_nothing_else(finished, run, tmp_path):
-    picture = sorted(finished.folder.rglob("coco/val2017/*.jpg"))[0]
-    words = ["predict", str(picture), "--classes", "sky, circle", "--output-dir", str(tmp_path), "--device", "cpu"]
+def test_a_image_is_segmented_with_what_the_workflow_leaves_and_nothing_else(finished, run, tmp_path):
+    image = sorted(finished.folder.rglob("coco/val2017/*.jpg"))[0]
+    words = ["predict", str(image), "--classes", "sky, circle", "--output-dir", str(tmp_path), "--device", "cpu"]
     assert main([*words, "--run", str(finished.results / f"training/{run}/seed0")]) == 0
-    assert (tmp_path / f"{picture.stem}_overlay.png").is_file()
+    assert (tmp_path / f"{image.stem}_overlay.png").is_file()
 
 
 def test_a_second_run_has_nothing_to_do(finished):

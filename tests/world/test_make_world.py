@@ -19,15 +19,15 @@ def manifest(root: Path) -> dict[str, dict[str, object]]:
     return json.loads((root / "manifest.json").read_text())
 
 
-def test_equal_seeds_give_equal_bytes_and_other_seeds_other_pictures(
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_images(
     tiny_world: Path, tmp_path: Path, tiny_config: Callable[..., WorldConfig]
 ):
     make_world(tiny_config(), tmp_path / "again")
     make_world(tiny_config(seed=4), tmp_path / "other")
     first, again, other = (manifest(root) for root in (tiny_world, tmp_path / "again", tmp_path / "other"))
     assert first == again
-    picture = "coco/train2017/000000000001.jpg"
-    assert first[picture] != other[picture]
+    image = "coco/train2017/000000000001.jpg"
+    assert first[image] != other[image]
 
 
 def test_the_manifest_lists_every_file_with_size_and_hash(tiny_world: Path):
@@ -60,7 +60,7 @@ def test_coco_segments_need_three_bytes_and_categories_have_gaps(tiny_world: Pat
             assert segment["id"] > 65535
 
 
-def test_ade847_index_and_pictures_agree(tiny_world: Path):
+def test_ade847_index_and_images_agree(tiny_world: Path):
     index = pickle.loads((tiny_world / "ADE20K_2021_17_01/index_ade20k.pkl").read_bytes())
     assert index["objectPresence"].shape == (len(index["objectnames"]), len(index["filename"])) == (339, 6)
     for place, (folder, name) in enumerate(zip(index["folder"], index["filename"], strict=True)):

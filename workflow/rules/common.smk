@@ -82,7 +82,7 @@ ALPHA_FIGURES = {
     "figure7": "7: median of alpha during fine-tuning",
     "figure9": "9: alpha before and after",
 }
-PICTURE_FIGURES = {
+IMAGE_FIGURES = {
     "figure5": "5: predictions",
     "figure8": "8: more predictions",
 }
@@ -93,7 +93,7 @@ COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
 # What else each of the two writes: collected results and report, by the tables they hold and the figures.
 SCOPES = {
     "summary": (CONFIG.tables, FIGURES),
-    "report": (ALL_TABLES, (*FIGURES, *ALPHA_FIGURES, *PICTURE_FIGURES)),
+    "report": (ALL_TABLES, (*FIGURES, *ALPHA_FIGURES, *IMAGE_FIGURES)),
 }
 COLLECTED = {
     "summary": f"{RESULTS}/results.csv",

@@ -109,7 +109,7 @@ rule predict_benchmark:
         dataset=get_dataset,
         config=get_config_file,
     message:
-        "Pictures as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
+        "Images as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
         "python -m opentrans predict-benchmark --config {params.config} --target {wildcards.target}"
         " --run {input.checkpoint} --teacher {input.teacher} --train-text {input.train_text}"
@@ -121,7 +121,7 @@ rule plot_predictions:
         get_prepared(CONFIG.figures.benchmark, "val"),
         predictions=get_predictions(),
     output:
-        mark_figures(PICTURE_FIGURES),
+        mark_figures(IMAGE_FIGURES),
     log:
         f"{LOGS}/plot_predictions.log",
     benchmark:
@@ -139,7 +139,7 @@ rule plot_predictions:
         folder=get_folder,
         config=get_config_file,
     message:
-        "Pictures, ground truth and predictions"
+        "Images, ground truth and predictions"
     shell:
         "python -m opentrans plot-predictions --config {params.config} --dataset {params.dataset}"
         " --predictions {input.predictions} --output-dir {params.folder} > {log} 2>&1"

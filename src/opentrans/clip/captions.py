@@ -1,4 +1,4 @@
-"""Captioned pictures on disk: ``captions.csv``, ``heldout.json`` and the pictures they name."""
+"""Captioned images on disk: ``captions.csv``, ``heldout.json`` and the images they name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ from opentrans.errors import UserError
 from opentrans.system.files import read_csv, read_json, require_folder
 
 FIELDS = ("image", "caption", "split", "kind", "name")
-REMEDY = "make the captioned pictures again (rule make_world)"
+REMEDY = "make the captioned images again (rule make_world)"
 
 
 @dataclass(frozen=True)
-class CaptionedPictures:
-    """Pictures of one split: RGB bytes, what each caption says, the plain name shown, and the kind of picture.
+class CaptionedImages:
+    """Images of one split: RGB bytes, what each caption says, the plain name shown, and the kind of image.
 
     `kinds` tells ``object`` (on a ground), ``stuff`` and ``crop`` (masked region of a scene) apart.
     """
@@ -55,23 +55,23 @@ class CaptionedNames:
         return names
 
 
-def read_pictures(folder: Path, split: str, size: int) -> CaptionedPictures:
-    """Read the pictures of one split (``train`` or ``test``) of `folder`, at `size` x `size` pixels.
+def read_images(folder: Path, split: str, size: int) -> CaptionedImages:
+    """Read the images of one split (``train`` or ``test``) of `folder`, at `size` x `size` pixels.
 
     Raises:
-        UserError: missing folder, table, column or picture; a split without pictures.
+        UserError: missing folder, table, column or image; a split without images.
     """
     path = require_folder(folder, REMEDY) / "captions.csv"
     rows = [row for row in read_csv(path, FIELDS, REMEDY) if row["split"] == split]
     if not rows:
-        raise UserError(f"{path}: split", f"no picture of split {split}", REMEDY)
-    pictures = np.stack([_fit(read_rgb(folder / row["image"]), size) for row in rows])
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
+        raise UserError(f"{path}: split", f"no image of split {split}", REMEDY)
+    pixels = np.stack([_fit(read_rgb(folder / row["image"]), size) for row in rows])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     captions, names, kinds = ([row[field] for row in rows] for field in ("caption", "name", "kind"))
-    return CaptionedPictures(images, captions, names, kinds)
+    return CaptionedImages(images, captions, names, kinds)
 
 
-def _fit(picture: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    if picture.shape[:2] == (size, size):
-        return picture
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
+def _fit(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))

@@ -83,14 +83,14 @@ def get_lr(iteration: int, recipe: PretrainingConfig) -> float:
 def draw_batches(
     count: int, batch_size: int, iterations: int, generator: torch.Generator
 ) -> Iterator[Int[Tensor, " b"]]:
-    """Indices of `iterations` batches; every picture comes once before any comes again."""
+    """Indices of `iterations` batches; every image comes once before any comes again."""
     epochs = -(-batch_size * iterations // count)
     order = torch.cat([torch.randperm(count, generator=generator) for _ in range(epochs)])
     yield from order[: batch_size * iterations].split(batch_size)
 
 
 def augment(images: UInt8[Tensor, "b 3 s s"], generator: torch.Generator) -> Float[Tensor, "b 3 s s"]:
-    """Values 0..1, half of the pictures mirrored."""
+    """Values 0..1, half of the images mirrored."""
     mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored, images.flip(-1), images) / 255
 
@@ -98,11 +98,11 @@ def augment(images: UInt8[Tensor, "b 3 s s"], generator: torch.Generator) -> Flo
 def pretrain(
     teacher: Teacher, images: UInt8[Tensor, "n 3 s s"], captions: list[str], recipe: PretrainingConfig
 ) -> list[dict[str, object]]:
-    """Train `teacher` in place on captioned pictures of its input size; deterministic for a thread count.
+    """Train `teacher` in place on captioned images of its input size; deterministic for a thread count.
 
     Args:
         teacher: an untrained CLIP (see `make_teacher`); afterwards frozen and in evaluation mode again.
-        images: RGB pictures.
+        images: RGB images.
         captions: what each shows.
         recipe: iterations, batch size, learning rate, seed.
 

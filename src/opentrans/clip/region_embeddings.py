@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Encoding = Literal["crop", "mask_pool"]
 REMEDY = "embed the regions again (rule embed_regions)"
-Picture = UInt8[np.ndarray, "h w 3"]
+RgbImage = UInt8[np.ndarray, "h w 3"]
 Masks = Bool[np.ndarray, "n h w"]
 
 
@@ -68,7 +68,7 @@ class RegionEmbeddings:
             raise UserError(path, f"does not hold region embeddings ({error})", REMEDY) from None
 
 
-def crop_regions(image: Picture, masks: Masks, size: int) -> Float[Tensor, "n 3 size size"]:
+def crop_regions(image: RgbImage, masks: Masks, size: int) -> Float[Tensor, "n 3 size size"]:
     """Region crops as the released code makes them, RGB with values 0..1.
 
     Pixels outside the mask are painted grey (CLIP's mean colour), the tight box is resized to a square of `size`
@@ -97,8 +97,8 @@ def resize_masks(masks: Masks, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
     return cover / cover.amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: Picture, masks: Masks) -> Float[Tensor, "n d"]:
-    """One pass over the whole picture; CLIP's attention pool looks at each region only. L2-normalised."""
+def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: RgbImage, masks: Masks) -> Float[Tensor, "n d"]:
+    """One pass over the whole image; CLIP's attention pool looks at each region only. L2-normalised."""
     pixels = torch.tensor(image, device=teacher.device).permute(2, 0, 1)[None] / 255
     visual = teacher.clip.visual
     features = visual.stem(teacher.normalize(pixels))
@@ -110,9 +110,9 @@ def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: Picture, 
 
 @torch.no_grad()
 def encode_regions(
-    teacher: "Teacher", image: Picture, masks: Masks, method: Encoding = "crop", batch_size: int = 64
+    teacher: "Teacher", image: RgbImage, masks: Masks, method: Encoding = "crop", batch_size: int = 64
 ) -> Float[Tensor, "n d"]:
-    """L2-normalised embeddings of the regions of one picture, on the teacher's device."""
+    """L2-normalised embeddings of the regions of one image, on the teacher's device."""
     if method == "mask_pool":
         pool = MaskedAttentionPool(teacher).to(teacher.device)
         return pool_regions(teacher, pool, image, masks)
@@ -129,15 +129,15 @@ def embed_regions(
     encoding: Encoding,
     batch_size: int,
 ) -> RegionEmbeddings:
-    """Embed every region of a prepared data set, crops batched across pictures.
+    """Embed every region of a prepared data set, crops batched across images.
 
     Args:
         teacher: the frozen CLIP.
-        dataset: pictures and their annotations.
-        regions: one region per ``class`` or per ``segment`` of a picture.
+        dataset: images and their annotations.
+        regions: one region per ``class`` or per ``segment`` of an image.
         min_pixels: smaller regions are left out.
         encoding: ``crop`` or ``mask_pool``.
-        batch_size: crops in one pass (``mask_pool`` takes one picture a pass).
+        batch_size: crops in one pass (``mask_pool`` takes one image a pass).
 
     Raises:
         UserError: no region at all in the data set.
@@ -157,25 +157,25 @@ def embed_regions(
 
 def _annotated(
     dataset: PreparedDataset, kind: RegionKind, min_pixels: int, rows: list[tuple[int, int, int]]
-) -> Iterator[tuple[Picture, Masks]]:
-    """Yield each picture that has regions with its masks; append (record, region, class) of each to `rows`."""
+) -> Iterator[tuple[RgbImage, Masks]]:
+    """Yield each image that has regions with its masks; append (record, region, class) of each to `rows`."""
     for index in tqdm(range(len(dataset)), desc="embed regions", file=sys.stderr):
         label = dataset.label(index)
         segments = dataset.segments(index) if kind == "segment" else None
         numbers, classes, masks = get_regions(label, segments, kind, dataset.vocabulary.ignore, min_pixels)
         rows += [(index, int(number), int(name)) for number, name in zip(numbers, classes, strict=True)]
         if len(numbers):
-            yield _fit_picture(dataset.image(index), label.shape), masks
+            yield _fit_image(dataset.image(index), label.shape), masks
 
 
-def _fit_picture(image: Picture, size: tuple[int, ...]) -> Picture:
-    """The picture at the size (height, width) of its label map."""
+def _fit_image(image: RgbImage, size: tuple[int, ...]) -> RgbImage:
+    """The image at the size (height, width) of its label map."""
     if image.shape[:2] == size:
         return image
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[Picture, Masks]], batch_size: int) -> Iterator[Tensor]:
+def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, Masks]], batch_size: int) -> Iterator[Tensor]:
     waiting = torch.empty(0, 3, teacher.image_size, teacher.image_size)
     for image, masks in annotated:
         waiting = torch.cat([waiting, crop_regions(image, masks, teacher.image_size)])
@@ -186,7 +186,7 @@ def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[Picture, Masks]]
         yield teacher.encode_images(waiting.to(teacher.device))
 
 
-def _encode_pooled(teacher: "Teacher", annotated: Iterator[tuple[Picture, Masks]]) -> Iterator[Tensor]:
+def _encode_pooled(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, Masks]]) -> Iterator[Tensor]:
     pool = MaskedAttentionPool(teacher).to(teacher.device)
     for image, masks in annotated:
         yield pool_regions(teacher, pool, image, masks)

@@ -64,7 +64,7 @@ class Teacher(nn.Module):
         return float(self.clip.logit_scale.exp())
 
     def encode_images(self, images: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
-        """L2-normalised image embeddings of RGB pictures with values 0..1 at the teacher's input size."""
+        """L2-normalised image embeddings of RGB images with values 0..1 at the teacher's input size."""
         return F.normalize(self.clip.visual(self.normalize(images)), dim=-1)
 
     def normalize(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:

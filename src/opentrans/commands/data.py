@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="tell what is there, what is missing and what to do")
     check.add_argument("--config", type=Path, nargs="+", default=argparse.SUPPRESS, help="as before the action")
-    check.add_argument("--deep", action="store_true", help="decode every picture and label map too (hours for COCO)")
+    check.add_argument("--deep", action="store_true", help="decode every image and label map too (hours for COCO)")
     check.add_argument("--workers", type=int, default=0, help="processes of --deep; default: threads.prepare")
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "write the mini world (pictures, labels, captions) in the official layouts"
+HELP = "write the mini world (images, labels, captions) in the official layouts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

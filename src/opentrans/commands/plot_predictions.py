@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "show pictures of a benchmark, their ground truth and each target's prediction (Figures 5 and 8)"
+HELP = "show images of a benchmark, their ground truth and each target's prediction (Figures 5 and 8)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,19 +15,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """The first half of the pictures is Figure 5, the second Figure 8."""
+    """The first half of the images is Figure 5, the second Figure 8."""
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.reporting.figures.qualitative import plot_pictures
+    from opentrans.reporting.figures.qualitative import plot_images
     from opentrans.reporting.figures.write import write_figures
-    from opentrans.reporting.images import Predictions, select_pictures
+    from opentrans.reporting.images import Predictions, select_images
 
     dataset = PreparedDataset.open(args.dataset)
     predictions = [Predictions.read(path) for path in args.predictions]
     settings = args.config.figures
-    places = select_pictures(dataset, settings.pictures, settings.picture_ids)
+    places = select_images(dataset, settings.images, settings.image_ids)
     half = -(-len(places) // 2)
     figures = {
-        "figure5": plot_pictures(dataset, places[:half], predictions),
-        "figure8": plot_pictures(dataset, places[half:], predictions),
+        "figure5": plot_images(dataset, places[:half], predictions),
+        "figure8": plot_images(dataset, places[half:], predictions),
     }
     write_figures(args.output_dir, figures)

@@ -1,4 +1,4 @@
-"""``predict``: segment any picture with any words."""
+"""``predict``: segment any image with any words."""
 
 import argparse
 import dataclasses
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from opentrans.data.prepared import Vocabulary
 
-HELP = "segment any picture with any words: overlay, label map, legend"
+HELP = "segment any image with any words: overlay, label map, legend"
 OWN_CONFIG = True  # the run's, unless one is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="pictures, or folders of pictures")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="images, or folders of images")
     parser.add_argument(
         "--classes",
         required=True,
@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a run, such as results/mini/training/han/dense/none/seed0",
     )
     parser.add_argument("--output-dir", type=Path, default=Path("predictions"), help="default: predictions")
-    parser.add_argument("--alpha", type=float, default=0.5, help="how much colour covers the picture, 0 to 1")
-    parser.add_argument("--short-side", type=int, help="of the picture at test, in pixels; default: the run's")
+    parser.add_argument("--alpha", type=float, default=0.5, help="how much colour covers the image, 0 to 1")
+    parser.add_argument("--short-side", type=int, help="of the image at test, in pixels; default: the run's")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is")
 
 
 def run(args: argparse.Namespace) -> None:
     """Check everything that is quick to check, then load the run and segment."""
-    from opentrans.prediction.images import find_pictures, read_picture
+    from opentrans.prediction.images import find_images, read_image
     from opentrans.prediction.words import parse_classes
     from opentrans.runs.find import find_run
 
@@ -47,26 +47,24 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("--alpha", f"{args.alpha} is not between 0 and 1", "take for example 0.5")
     if args.short_side is not None and args.short_side < 1:
         raise UserError("--short-side", f"{args.short_side} is no size", "give pixels, for example 512")
-    vocabulary, pictures, found = (
+    vocabulary, paths, found = (
         parse_classes(args.classes),
-        find_pictures(args.images),
+        find_images(args.images),
         find_run(args.run, args.config),
     )
     found = dataclasses.replace(found, config=found.config.model_copy(update={"device": args.device}))
     if len(vocabulary) == 1:
         print("with a single class every pixel is of that class; name what else is there too", file=sys.stderr)
     if found.config.teacher.pretraining is not None:
-        print(
-            "the CLIP of this run has seen generated pictures only: of a photograph it knows nothing", file=sys.stderr
-        )
-    for path in pictures.values():
-        read_picture(path)
+        print("the CLIP of this run has seen generated images only: of a photograph it knows nothing", file=sys.stderr)
+    for path in paths.values():
+        read_image(path)
 
     from opentrans.prediction.segment import load_segmenter
 
     segment = load_segmenter(found, vocabulary, args.short_side)
-    for name, path in pictures.items():
-        image = read_picture(path)
+    for name, path in paths.items():
+        image = read_image(path)
         labels = segment(image)
         print(f"{path} -> {args.output_dir / name}_{{overlay,labels,legend}}.png")
         print(write_results(args.output_dir, name, image, labels, vocabulary, args.alpha), end="\n\n")
@@ -75,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 def write_results(
     folder: Path, name: str, image: "np.ndarray", labels: "np.ndarray", vocabulary: "Vocabulary", alpha: float
 ) -> str:
-    """Write overlay, label map and legend of one picture; returns the table of shares."""
+    """Write overlay, label map and legend of one image; returns the table of shares."""
     import numpy as np
     from tabulate import tabulate
 
@@ -86,12 +84,12 @@ def write_results(
 
     titles, classes = vocabulary.titles, len(vocabulary)
     pixels = np.bincount(labels.ravel(), minlength=classes)
-    for kind, picture in (
+    for kind, drawn in (
         ("overlay", draw_overlay(image, labels, titles, alpha)),
         ("legend", draw_legend(titles, pixels / labels.size)),
     ):
         with atomic_path(folder / f"{name}_{kind}.png") as temporary:
-            picture.save(temporary, "PNG")
+            drawn.save(temporary, "PNG")
     write_bytes(folder / f"{name}_labels.png", encode_map(labels.astype(np.uint8 if classes < 256 else np.uint16)))
     rows = [
         {"index": index, "name": titles[index], "synonyms": "|".join(vocabulary.names[index]),

@@ -1,9 +1,9 @@
-"""``predict-benchmark``: what a run sees in a few pictures of a benchmark, for Figures 5 and 8."""
+"""``predict-benchmark``: what a run sees in a few images of a benchmark, for Figures 5 and 8."""
 
 import argparse
 from pathlib import Path
 
-HELP = "predict a few pictures of a prepared benchmark with a run (Figures 5 and 8)"
+HELP = "predict a few images of a prepared benchmark with a run (Figures 5 and 8)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")
     parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared benchmark")
     parser.add_argument("--text", type=Path, required=True, help="text embeddings of its vocabulary")
-    parser.add_argument("--output", type=Path, required=True, help="label maps by picture (safetensors)")
+    parser.add_argument("--output", type=Path, required=True, help="label maps by image (safetensors)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.data.prepared import PreparedDataset
     from opentrans.evaluation.evaluate import resize_image
     from opentrans.evaluation.loading import load_target
-    from opentrans.reporting.images import select_pictures
+    from opentrans.reporting.images import select_images
     from opentrans.runs.table import get_named
     from opentrans.system.device import select_device
     from opentrans.system.files import sha256
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     vocabulary = TextEmbeddings.load(args.text).to(select_device(config.device))
     sizes = settings.sizes.get(config.figures.benchmark, (settings.short_side, settings.max_side))
     maps = {}
-    for place in select_pictures(dataset, config.figures.pictures, config.figures.picture_ids):
+    for place in select_images(dataset, config.figures.images, config.figures.image_ids):
         record = dataset.records[place]
         image = resize_image(dataset.image(place), *sizes).to(vocabulary.embeddings.device)
         with torch.inference_mode():

@@ -1,9 +1,9 @@
-"""Train the mini world's CLIP on captioned pictures and test it on combinations never captioned together."""
+"""Train the mini world's CLIP on captioned images and test it on combinations never captioned together."""
 
 import argparse
 from pathlib import Path
 
-HELP = "train a small CLIP on captioned pictures; write it, its training log and its zero-shot accuracy"
+HELP = "train a small CLIP on captioned images; write it, its training log and its zero-shot accuracy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
     """Train, test, write; the output is written last, so that it never stands without the others."""
     import torch
 
-    from opentrans.clip.captions import CaptionedNames, read_pictures
+    from opentrans.clip.captions import CaptionedNames, read_images
     from opentrans.clip.pretraining import LOG_FIELDS, make_teacher, pretrain
     from opentrans.clip.teacher import get_architecture
     from opentrans.clip.zero_shot import assess_zero_shot
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     names = CaptionedNames.read(args.captions)
     teacher = make_teacher(get_architecture(args.config.teacher.architecture), recipe.seed)
     teacher.to(select_device(args.config.device))
-    train, test = (read_pictures(args.captions, split, teacher.image_size) for split in ("train", "test"))
+    train, test = (read_images(args.captions, split, teacher.image_size) for split in ("train", "test"))
     log = pretrain(teacher, train.images, train.captions, recipe)
     write_csv(args.log, LOG_FIELDS, log)
     write_json(args.zero_shot, assess_zero_shot(teacher, test, names))

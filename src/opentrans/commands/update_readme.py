@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pages", type=Path, nargs="+", help="pages with blocks (default: README.md, docs/findings.md)"
     )
     parser.add_argument("--record", type=Path, default=Path("docs/results"), help="what the pages show (%(default)s)")
-    parser.add_argument("--images", type=Path, default=Path("docs/images"), help="their pictures (%(default)s)")
+    parser.add_argument("--images", type=Path, default=Path("docs/images"), help="their images (%(default)s)")
     parser.add_argument("--check", action="store_true", help="change nothing; fail where anything has drifted")
 
 

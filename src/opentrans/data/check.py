@@ -15,7 +15,7 @@ from opentrans.data.sources.registry import get_dataset, name_place, open_source
 from opentrans.errors import UserError
 from opentrans.system.pools import open_pool
 
-SAMPLE = 3  # pictures of each split that are decoded even without `deep`
+SAMPLE = 3  # images of each split that are decoded even without `deep`
 LONG_NAMES = {"train": "training", "val": "validation"}
 
 
@@ -145,7 +145,7 @@ def _describe(dataset: str, split: str, config: Config, source: Source) -> str:
 
 
 def _decode(source: Source, deep: bool, workers: int, title: str) -> None:
-    """Decode the first, a middle and the last picture, or all of them."""
+    """Decode the first, a middle and the last image, or all of them."""
     if not deep:
         count = len(source.items)
         for place in sorted({0, count // 2, count - 1})[:SAMPLE]:
@@ -172,9 +172,9 @@ def _decode_one(item: Item) -> None:
 
 
 def decode_item(source: Source, item: Item) -> None:
-    """Decode picture and labels and compare their sizes; a fault is a `UserError`."""
-    decoded, picture = source.decode(item), read_rgb(item.image)
-    shape = picture.shape[:2] if decoded.image is None else decoded.image.shape[:2]
+    """Decode image and labels and compare their sizes; a fault is a `UserError`."""
+    decoded, pixels = source.decode(item), read_rgb(item.image)
+    shape = pixels.shape[:2] if decoded.image is None else decoded.image.shape[:2]
     if shape != decoded.labels.shape:
         found, wanted = (" x ".join(map(str, size)) for size in (shape, decoded.labels.shape))
         raise UserError(item.image, f"is {found} pixels, its label {wanted}", "download both again")

@@ -14,14 +14,14 @@ MIN_COUNT = 20  # below this a relative difference says nothing
 
 
 class Histogram:
-    """Pixels of each class, pictures in which each class occurs, and ignored pixels; summed picture by picture."""
+    """Pixels of each class, images in which each class occurs, and ignored pixels; summed image by image."""
 
     def __init__(self, classes: int) -> None:
         self.pixels = np.zeros(classes + 1, np.int64)
         self.images = np.zeros(classes + 1, np.int64)
 
     def add(self, pixels: Mapping[str, int]) -> None:
-        """Count one picture; keys are class indices, that after the last class counts ignored pixels."""
+        """Count one image; keys are class indices, that after the last class counts ignored pixels."""
         index = [int(name) for name in pixels]
         self.pixels[index] += list(pixels.values())
         self.images[index] += 1

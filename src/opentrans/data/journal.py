@@ -19,7 +19,7 @@ FLUSH_EVERY = 64
 
 @dataclass(frozen=True)
 class Entry:
-    """One finished picture: its stamp (what it was made from), index row, pixels by class, files with their hashes."""
+    """One finished image: its stamp (what it was made from), index row, pixels by class, files with their hashes."""
 
     stamp: str
     row: dict[str, object]
@@ -28,7 +28,7 @@ class Entry:
 
 
 class Journal:
-    """Finished pictures of an unfinished preparation, appended line by line to a file in its folder."""
+    """Finished images of an unfinished preparation, appended line by line to a file in its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +76,7 @@ class Journal:
 
 
 def make_stamp(*parts: bytes) -> str:
-    """A digest of everything that a finished picture depends on."""
+    """A digest of everything that a finished image depends on."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)

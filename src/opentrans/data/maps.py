@@ -65,13 +65,13 @@ def read_packed_ids(path: Path) -> UInt[np.ndarray, "h w"]:
     try:
         content = path.read_bytes()
         if content[24:26] != RGB_HEADER and content[:4] == b"\x89PNG":
-            raise UserError(path, "is not an RGB picture", "download this file again")
+            raise UserError(path, "is not an RGB image", "download this file again")
         return np.ascontiguousarray(_decode(content)).view("<u4")[..., 0]
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
     except UserError:
         raise
-    except Exception as error:  # a damaged picture can raise anything
+    except Exception as error:  # a damaged image can raise anything
         raise UserError(path, f"unreadable image ({error})", DAMAGED) from None
 
 
@@ -80,17 +80,17 @@ def _decode(content: bytes) -> UInt[np.ndarray, "h w 4"]:
     if pyspng is not None:
         decoded: np.ndarray = pyspng.load(content, format="RGBA")
         return decoded
-    with Image.open(BytesIO(content)) as picture:
-        return np.asarray(picture.convert("RGBA"))
+    with Image.open(BytesIO(content)) as image:
+        return np.asarray(image.convert("RGBA"))
 
 
 def get_size(content: bytes, path: Path) -> tuple[int, int]:
-    """Height and width from a picture's header; it is decoded only if its end is not where it should be."""
+    """Height and width from an image's header; it is decoded only if its end is not where it should be."""
     try:
-        with Image.open(BytesIO(content)) as picture:
-            end = {"JPEG": JPEG_END, "PNG": PNG_END}.get(picture.format or "")
+        with Image.open(BytesIO(content)) as image:
+            end = {"JPEG": JPEG_END, "PNG": PNG_END}.get(image.format or "")
             if end is None or end not in content[-64:]:
-                picture.load()
-            return picture.height, picture.width
-    except Exception as error:  # a damaged picture can raise anything
+                image.load()
+            return image.height, image.width
+    except Exception as error:  # a damaged image can raise anything
         raise UserError(path, f"unreadable image ({error})", DAMAGED) from None

@@ -75,7 +75,7 @@ def _run(source: Source, folder: Path, destination: Path, journal: Journal, work
         else:
             work.append((item, stamp))
     if kept:
-        print(f"{len(kept)} of {len(source.items)} pictures are prepared already", file=sys.stderr)
+        print(f"{len(kept)} of {len(source.items)} images are prepared already", file=sys.stderr)
     made = _make(partial(prepare_item, source, folder, destination), work, workers)
     try:
         for item in source.items:
@@ -95,7 +95,7 @@ def _get_relative(folder: Path, destination: Path) -> str:
 
 
 def _stamp(source: Source, item: Item, code: bytes, destination: Path) -> str:
-    """What the files of a picture depend on: its own files (place, size, time), the vocabulary, the code."""
+    """What the files of an image depend on: its own files (place, size, time), the vocabulary, the code."""
     states = [path.stat() for path in (item.image, item.label)]
     state = repr([(s.st_size, s.st_mtime_ns) for s in states])
     place = _get_relative(item.image.parent, destination)
@@ -111,7 +111,7 @@ def _make(work: Work, items: Sequence[tuple[Item, str]], workers: int) -> Genera
     if workers <= 1 or len(items) <= 1:
         yield from (work(item, stamp) for item, stamp in items)
         return
-    # The source can be large: every process gets it once, not with every picture.
+    # The source can be large: every process gets it once, not with every image.
     with open_pool(workers, partial(_work.append, work)) as pool:
         yield from pool.map(_make_one, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
 
@@ -166,7 +166,7 @@ def _count(labels: np.ndarray, classes: int, ignore: int) -> np.ndarray:
 
 
 def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) -> tuple[str, dict[str, str]]:
-    """The picture's path in the index and the hash of what was written: the download's file, or a lossless copy."""
+    """The image's path in the index and the hash of what was written: the download's file, or a lossless copy."""
     if decoded.image is None:
         return f"{_get_relative(item.image.parent, destination)}/{item.image.name}", {}
     path = f"images/{item.image_id}.png"
@@ -175,7 +175,7 @@ def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) 
 
 
 def _remove_others(folder: Path, files: set[str]) -> None:
-    """Remove what an earlier attempt wrote for pictures that are no longer there, and folders that stay empty."""
+    """Remove what an earlier attempt wrote for images that are no longer there, and folders that stay empty."""
     for name in PARTS:
         for path in (folder / name).iterdir():
             if f"{name}/{path.name}" not in files:

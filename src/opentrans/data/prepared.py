@@ -93,7 +93,7 @@ class PreparedDataset:
         return len(self.records)
 
     def image(self, index: int) -> np.ndarray:
-        """The picture: (height, width, 3) uint8, RGB."""
+        """The image: (height, width, 3) uint8, RGB."""
         return read_rgb(self.records[index].image)
 
     def label(self, index: int) -> np.ndarray:
@@ -131,14 +131,14 @@ def _read_side(folder: Path, row: dict[str, str], name: str) -> int:
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Decode a picture to (height, width, 3) uint8; missing or unreadable files are a `UserError`.
+    """Decode an image to (height, width, 3) uint8; missing or unreadable files are a `UserError`.
 
     Of several frames the first counts; an orientation in EXIF is not applied, because label maps know none.
     """
-    picture = _decode(path)
-    if picture.mode.startswith(("I", "F")):  # Pillow would cut the values off at 255
-        raise UserError(path, f"has more than 8 bits a channel (mode {picture.mode})", "convert it to 8 bits")
-    return np.asarray(picture.convert("RGB"))
+    opened = _decode(path)
+    if opened.mode.startswith(("I", "F")):  # Pillow would cut the values off at 255
+        raise UserError(path, f"has more than 8 bits a channel (mode {opened.mode})", "convert it to 8 bits")
+    return np.asarray(opened.convert("RGB"))
 
 
 def read_map(path: Path) -> np.ndarray:
@@ -148,10 +148,10 @@ def read_map(path: Path) -> np.ndarray:
 
 def _decode(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture
+        with Image.open(path) as opened:
+            opened.load()
+            return opened
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
-    except Exception as error:  # a damaged picture can raise anything
+    except Exception as error:  # a damaged image can raise anything
         raise UserError(path, f"unreadable image ({error})", "download or unpack this file again") from None

@@ -22,7 +22,7 @@ from opentrans.models.target import Target
 def get_test_size(height: int, width: int, short_side: int | None, max_side: int) -> tuple[int, int]:
     """Height and width at test: the short side becomes `short_side` unless the long one would pass `max_side`.
 
-    Rounds half up, as detectron2's ``ResizeShortestEdge`` does; `short_side` None keeps the picture's size.
+    Rounds half up, as detectron2's ``ResizeShortestEdge`` does; `short_side` None keeps the image's size.
     """
     if short_side is None:
         return height, width
@@ -31,7 +31,7 @@ def get_test_size(height: int, width: int, short_side: int | None, max_side: int
 
 
 def resize_image(image: np.ndarray, short_side: int | None, max_side: int) -> Float[Tensor, "3 h w"]:
-    """A (height, width, 3) uint8 picture as a tensor with values 0..1 at test size (bilinear, antialiased)."""
+    """A (height, width, 3) uint8 image as a tensor with values 0..1 at test size (bilinear, antialiased)."""
     tensor = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
     size = get_test_size(image.shape[0], image.shape[1], short_side, max_side)
     if size == image.shape[:2]:

@@ -90,7 +90,7 @@ class DeepLabV3(Target):
         """
         frame, logits = get_frame(batch.images), self.network(batch.images).permute(0, 3, 1, 2)
         logits = F.interpolate(logits, frame.padded, mode="bilinear", align_corners=False)
-        logits = logits[..., : frame.picture[0], : frame.picture[1]]
+        logits = logits[..., : frame.image[0], : frame.image[1]]
         # One row a pixel: the classes lie beside each other in memory, which makes the softmax several times faster.
         rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
         losses = F.cross_entropy(rows, batch.labels.flatten(), ignore_index=IGNORE, reduction="none")

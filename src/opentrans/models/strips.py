@@ -51,7 +51,7 @@ def mask_argmax(
         mask_logits: low-resolution mask logits, resized bilinearly before the sigmoid.
         size: (height, width) of the result, in pixels.
         strip_bytes: what the intermediate tensors may take together (at least one tile is computed).
-        frame: what the mask logits cover, if it is more than the picture.
+        frame: what the mask logits cover, if it is more than the image.
     """
     tiles = Tiles.of_size((mask_logits.shape[1], mask_logits.shape[2]), frame, size, mask_logits.device)
     result = torch.empty(size, dtype=torch.long, device=mask_logits.device)

@@ -1,4 +1,4 @@
-"""A picture cut into tiles, each with the few low-resolution positions that bilinear resizing mixes into it."""
+"""An image cut into tiles, each with the few low-resolution positions that bilinear resizing mixes into it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ BLOCK = 32  # classes whose maximum is taken first: `argmax` alone is ten times 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a low-resolution map covers: `padded` (height, width) pixels, whose top left part is the picture."""
+    """What a low-resolution map covers: `padded` (height, width) pixels, whose top left part is the image."""
 
     padded: Size
-    picture: Size
+    image: Size
 
 
 def interpolation_matrix(target: int, source: int, device: torch.device) -> Float[Tensor, "target source"]:
@@ -33,15 +33,15 @@ def interpolation_matrix(target: int, source: int, device: torch.device) -> Floa
 def resize_matrices(low: Size, frame: Frame | None, size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
     """Matrices for rows (height x h) and columns (width x w) that take a map from `low` to `size`.
 
-    With a `frame` the map is first resized to `padded`, cut to the picture, then resized to `size`.
+    With a `frame` the map is first resized to `padded`, cut to the image, then resized to `size`.
     """
     matrices = []
     for axis in (0, 1):
         if frame is None:
             matrices.append(interpolation_matrix(size[axis], low[axis], device))
             continue
-        to_picture = interpolation_matrix(frame.padded[axis], low[axis], device)[: frame.picture[axis]]
-        matrices.append(interpolation_matrix(size[axis], frame.picture[axis], device) @ to_picture)
+        to_image = interpolation_matrix(frame.padded[axis], low[axis], device)[: frame.image[axis]]
+        matrices.append(interpolation_matrix(size[axis], frame.image[axis], device) @ to_image)
     return matrices[0], matrices[1]
 
 
@@ -81,7 +81,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Tiles:
-    """A picture's tiles, numbered row by row."""
+    """An image's tiles, numbered row by row."""
 
     rows: Axis
     columns: Axis
@@ -89,7 +89,7 @@ class Tiles:
 
     @classmethod
     def of_size(cls, low: Size, frame: Frame | None, size: Size, device: torch.device) -> "Tiles":
-        """Tiles of a picture of `size`, resized from maps of size `low` (see `resize_matrices`)."""
+        """Tiles of an image of `size`, resized from maps of size `low` (see `resize_matrices`)."""
         rows, columns = resize_matrices(low, frame, size, device)
         return cls(Axis.of_matrix(rows), Axis.of_matrix(columns), low[1])
 
@@ -135,13 +135,13 @@ class Tiles:
         row, column = self._split(tiles)
         return (self.rows.sources[row][:, :, None] * self.low_width + self.columns.sources[column][:, None]).flatten(1)
 
-    def write(self, picture: Tensor, tiles: Int[Tensor, " n"], values: Int[Tensor, "n t"] | Int[Tensor, "n 1"]) -> None:
+    def write(self, image: Tensor, tiles: Int[Tensor, " n"], values: Int[Tensor, "n t"] | Int[Tensor, "n 1"]) -> None:
         """Put values at the pixels of `tiles`."""
         row, column = self._split(tiles)
         rows, columns = self.rows.places[row], self.columns.places[column]
         shape = (len(tiles), rows.shape[1], columns.shape[1])
         values = values.view(shape) if values.shape[1] == self.pixels else values[:, :, None].expand(shape)
-        picture[rows[:, :, None], columns[:, None]] = values
+        image[rows[:, :, None], columns[:, None]] = values
 
 
 def fast_argmax(scores: Float[Tensor, "*n k"]) -> Int[Tensor, "*n"]:

@@ -1,4 +1,4 @@
-"""What a label map looks like: over the picture with names, and as a legend."""
+"""What a label map looks like: over the image with names, and as a legend."""
 
 from functools import cache
 from pathlib import Path
@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from opentrans.data.palette import get_colours
 
-MIN_SIDE = 480  # smaller pictures are enlarged in the overlay, so that names can be read
-MIN_NAMED_SHARE = 0.004  # of the picture: smaller regions get no name
+MIN_SIDE = 480  # smaller images are enlarged in the overlay, so that names can be read
+MIN_NAMED_SHARE = 0.004  # of the image: smaller regions get no name
 SEARCH_SIDE = 256  # where a name goes is looked for on a map of about this size
 
 
@@ -25,7 +25,7 @@ def _get_font(size: int) -> ImageFont.FreeTypeFont:
 def draw_overlay(
     image: UInt[np.ndarray, "h w 3"], labels: Int[np.ndarray, "h w"], names: list[str], alpha: float
 ) -> Image.Image:
-    """The picture under its classes' colours, borders in white, the largest region of each class named."""
+    """The image under its classes' colours, borders in white, the largest region of each class named."""
     factor = -(-MIN_SIDE // min(labels.shape)) if min(labels.shape) < MIN_SIDE else 1
     image, labels = (part.repeat(factor, 0).repeat(factor, 1) for part in (image, labels))
     colours = get_colours(len(names))[labels]
@@ -34,13 +34,13 @@ def draw_overlay(
     border[1:] |= labels[1:] != labels[:-1]
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     mixed[border] = 255
-    picture = Image.fromarray(mixed)
-    _write_names(picture, labels, names)
-    return picture
+    canvas = Image.fromarray(mixed)
+    _write_names(canvas, labels, names)
+    return canvas
 
 
-def _write_names(picture: Image.Image, labels: np.ndarray, names: list[str]) -> None:
-    draw, size = ImageDraw.Draw(picture), max(13, min(picture.size) // 28)
+def _write_names(canvas: Image.Image, labels: np.ndarray, names: list[str]) -> None:
+    draw, size = ImageDraw.Draw(canvas), max(13, min(canvas.size) // 28)
     font, taken = _get_font(size), list[tuple[float, float, float, float]]()
     counts = np.bincount(labels.ravel(), minlength=len(names))
     for index in np.argsort(-counts, kind="stable"):
@@ -48,8 +48,8 @@ def _write_names(picture: Image.Image, labels: np.ndarray, names: list[str]) -> 
             break
         column, row = find_centre(labels == index)
         left, top, right, bottom = draw.textbbox((column, row), names[index], font, anchor="mm", stroke_width=2)
-        x = column + max(0, 2 - left) - max(0, right - picture.width + 2)
-        y = row + max(0, 2 - top) - max(0, bottom - picture.height + 2)
+        x = column + max(0, 2 - left) - max(0, right - canvas.width + 2)
+        y = row + max(0, 2 - top) - max(0, bottom - canvas.height + 2)
         box = draw.textbbox((x, y), names[index], font, anchor="mm", stroke_width=2)
         if not any(a < right and left < c and b < bottom and top < d for a, b, c, d in taken
                    for left, top, right, bottom in [box]):  # fmt: skip
@@ -75,10 +75,10 @@ def draw_legend(names: list[str], shares: np.ndarray) -> Image.Image:
     font, colours = _get_font(18), get_colours(len(names))
     texts = [f"{names[index]}  {shares[index]:.1%}" for index in order]
     width = 60 + max(int(font.getlength(text)) for text in texts)
-    picture = Image.new("RGB", (width, 12 + 28 * len(order)), "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", (width, 12 + 28 * len(order)), "white")
+    draw = ImageDraw.Draw(canvas)
     for row, (index, text) in enumerate(zip(order, texts, strict=True)):
         top = 8 + 28 * row
         draw.rectangle((10, top, 34, top + 20), tuple(int(value) for value in colours[index]), "black")
         draw.text((44, top + 10), text, "black", font, anchor="lm")
-    return picture
+    return canvas

@@ -1,4 +1,4 @@
-"""Segment pictures with a run and any words."""
+"""Segment images with a run and any words."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ from opentrans.system.device import select_device
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A run's target with a vocabulary, ready for pictures.
+    """A run's target with a vocabulary, ready for images.
 
-    `short_side` is the test size: larger pictures are reduced to it. `exact` enlarges smaller ones too, as the
+    `short_side` is the test size: larger images are reduced to it. `exact` enlarges smaller ones too, as the
     evaluation does.
     """
 
@@ -47,7 +47,7 @@ def load_segmenter(found: FinishedRun, vocabulary: Vocabulary, short_side: int |
     Args:
         found: the run.
         vocabulary: the classes; the target finds out itself which of them training has seen.
-        short_side: of the picture at test; by default that of the evaluation, or, where that keeps every picture's
+        short_side: of the image at test; by default that of the evaluation, or, where that keeps every image's
             size, the training crop's.
     """
     config, settings = found.config, found.config.targets[found.run_id.target]

@@ -1,4 +1,4 @@
-"""A few pictures of a benchmark: which ones are shown, and what a run predicts for them."""
+"""A few images of a benchmark: which ones are shown, and what a run predicts for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from opentrans.errors import UserError
 from opentrans.reporting.tidy import parse_folders
 from opentrans.system.tensors import load_tensors
 
-PREDICT_AGAIN = "predict the benchmark's pictures again (predict-benchmark)"
+PREDICT_AGAIN = "predict the benchmark's images again (predict-benchmark)"
 
 
-def select_pictures(dataset: PreparedDataset, count: int, ids: Sequence[str]) -> list[int]:
-    """Places of the pictures to show: those of `ids`, or `count` evenly spaced ones (never chosen by a result).
+def select_images(dataset: PreparedDataset, count: int, ids: Sequence[str]) -> list[int]:
+    """Places of the images to show: those of `ids`, or `count` evenly spaced ones (never chosen by a result).
 
     Raises:
         UserError: an id is not in the data set.
@@ -26,8 +26,8 @@ def select_pictures(dataset: PreparedDataset, count: int, ids: Sequence[str]) ->
     known = {record.image_id: place for place, record in enumerate(dataset.records)}
     unknown = [name for name in ids if name not in known]
     if unknown:
-        problem = f"the benchmark has no picture {unknown[0]!r}"
-        raise UserError("figures.picture_ids", problem, f"{dataset.folder / 'index.csv'} lists them")
+        problem = f"the benchmark has no image {unknown[0]!r}"
+        raise UserError("figures.image_ids", problem, f"{dataset.folder / 'index.csv'} lists them")
     return [known[name] for name in ids]
 
 
@@ -49,8 +49,8 @@ class Predictions:
         return cls(str(run["target"]), str(run["subnetwork"]), str(run["freeze"]), maps)
 
     def get(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
-        """The prediction for one picture; missing or of another size than the ground truth is a `UserError`."""
-        where = f"prediction of {self.target} for picture {image_id}"
+        """The prediction for one image; missing or of another size than the ground truth is a `UserError`."""
+        where = f"prediction of {self.target} for image {image_id}"
         if image_id not in self.maps:
             raise UserError(where, "is missing", PREDICT_AGAIN)
         if self.maps[image_id].shape != shape:

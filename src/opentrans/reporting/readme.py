@@ -2,7 +2,7 @@
 
 The record (``docs/results``) holds the CSV of every shown table and ``record.json`` with captions, the cost of the run
 and the SHA-256 of every shown figure. The pages are rendered from the record, never from anything typed, so the
-comparison of pages, record and pictures needs no results; with results at hand the record is compared with them too.
+comparison of pages, record and images needs no results; with results at hand the record is compared with them too.
 """
 
 import re
@@ -53,7 +53,7 @@ def get_pages(root: Path) -> list[Path]:
 
 
 def find_shown(pages: Iterable[Path]) -> tuple[list[str], list[str]]:
-    """The names of the blocks and of the pictures in `pages`."""
+    """The names of the blocks and of the images in `pages`."""
     texts = [page.read_text(encoding="utf-8") for page in pages]
     blocks = [match["name"] for text in texts for match in BLOCK.finditer(text)]
     images = [match["name"] for text in texts for match in IMAGE.finditer(text)]
@@ -76,7 +76,7 @@ def find_table(results: Path, name: str) -> Path:
 
 
 def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path) -> None:
-    """Copy what `pages` show of `results` into the record `folder` and the pictures into `images`."""
+    """Copy what `pages` show of `results` into the record `folder` and the images into `images`."""
     blocks, shown = find_shown(pages)
     tables = {name: find_table(results, name) for name in blocks if name != COST}
     figures = {name: results / "figures" / f"{name}.svg" for name in shown}
@@ -140,7 +140,7 @@ def update_pages(pages: Sequence[Path], folder: Path) -> None:
 
 
 def find_drift(pages: Sequence[Path], folder: Path, images: Path, results: Path | None = None) -> list[str]:
-    """What differs between pages, record, pictures and, where given, results; empty if nothing does."""
+    """What differs between pages, record, images and, where given, results; empty if nothing does."""
     record = Record.read(folder)
     drift = [
         f"{page}: does not show what {folder} holds"

@@ -86,7 +86,7 @@ class Memory:
         return torch.from_numpy(view)
 
     def drop_unused(self) -> None:
-        """Give back to the system what was not used since the last call, as after a larger picture."""
+        """Give back to the system what was not used since the last call, as after a larger image."""
         with self._lock:
             self._free[:] = [array for array in self._free if id(array) in self._used]
             self._used.clear()

@@ -143,8 +143,8 @@ class _Window:
     flip: bool
 
     def resize(self, values: np.ndarray, method: Image.Resampling = Image.Resampling.NEAREST) -> np.ndarray:
-        picture = Image.fromarray(values).resize((self.width, self.height), method)
-        resized = np.asarray(picture)
+        scaled = Image.fromarray(values).resize((self.width, self.height), method)
+        resized = np.asarray(scaled)
         return resized[:, ::-1] if self.flip else resized
 
     def _cut(self, values: np.ndarray, fill: int) -> np.ndarray:

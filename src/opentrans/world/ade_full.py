@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from opentrans.world.layouts import make_table, save_picture
+from opentrans.world.layouts import make_table, save_image
 from opentrans.world.lexicon import FIRST_STUFF, VOCABULARIES, comma_name
 from opentrans.world.scenes import Scene
 
@@ -21,7 +21,7 @@ FULL_NAMES = [f"unused {number}" for number in range(1, 150)] + [comma_name(conc
 
 
 def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Scene]) -> None:
-    """Pictures, ``*_seg.png`` and ``index_ade20k.pkl`` of both splits."""
+    """Images, ``*_seg.png`` and ``index_ade20k.pkl`` of both splits."""
     names: list[str] = []
     folders: list[str] = []
     presence: list[np.ndarray] = []
@@ -45,7 +45,7 @@ def _write_scene(folder: Path, stem: str, scene: Scene) -> np.ndarray:
     """Write one scene; returns how many regions of each name it holds."""
     numbers = make_table(list(NUMBERS), list(NUMBERS.values()), 0)[scene.concepts]
     coded = np.stack([numbers // 256 * 10, numbers % 256, scene.objects], -1).astype(np.uint8)
-    save_picture(folder / f"{stem}.jpg", scene.image)
-    save_picture(folder / f"{stem}_seg.png", coded)
+    save_image(folder / f"{stem}.jpg", scene.image)
+    save_image(folder / f"{stem}_seg.png", coded)
     found = [NUMBERS[concept] - 1 for concept, _ in scene.regions()]
     return np.bincount(found, minlength=len(FULL_NAMES)).astype(np.int64)

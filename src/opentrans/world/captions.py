@@ -1,7 +1,7 @@
-"""Captioned pictures for contrastive pretraining, and the zero-shot test on combinations never captioned.
+"""Captioned images for contrastive pretraining, and the zero-shot test on combinations never captioned.
 
 Three kinds: a thing on a varied ground, a swatch of stuff, and a masked region of a scene: everything outside
-its mask grey, cut to the tight box, stretched to the picture. The last is what a region embedding R(I, M)
+its mask grey, cut to the tight box, stretched to the image. The last is what a region embedding R(I, M)
 looks at, so the teacher has to know it.
 """
 
@@ -36,7 +36,7 @@ ALL_STUFF = tuple(range(FIRST_STUFF, CONCEPTS))
 
 @dataclass(frozen=True)
 class Captioned:
-    """A picture with its caption; `name` is the plain name of what it shows, `kind` object, stuff or crop."""
+    """An image with its caption; `name` is the plain name of what it shows, `kind` object, stuff or crop."""
 
     image: UInt8[np.ndarray, "s s 3"]
     caption: str
@@ -44,8 +44,8 @@ class Captioned:
     name: str
 
 
-def make_training_pictures(seed: int, count: int, size: int, scene_size: int) -> Iterator[Captioned]:
-    """`count` captioned pictures in shares of 50% objects, 8% stuff, 42% masked regions; none is held out."""
+def make_training_images(seed: int, count: int, size: int, scene_size: int) -> Iterator[Captioned]:
+    """`count` captioned images in shares of 50% objects, 8% stuff, 42% masked regions; none is held out."""
     objects, swatches = (round(count * SHARES[kind]) for kind in ("object", "stuff"))
     yield from _objects(seed, "caption object", CAPTIONED, objects, size)
     for index in range(swatches):
@@ -54,14 +54,14 @@ def make_training_pictures(seed: int, count: int, size: int, scene_size: int) ->
     yield from _crops(seed, "caption crop", CAPTIONED, count - objects - swatches, size, scene_size)
 
 
-def make_test_pictures(seed: int, count: int, size: int, scene_size: int) -> Iterator[Captioned]:
+def make_test_images(seed: int, count: int, size: int, scene_size: int) -> Iterator[Captioned]:
     """`count` things held out of captioning and `count` captioned ones, half of each masked regions; plain names."""
     for group, things in (("held-out", HELD_OUT), ("seen", CAPTIONED)):
-        pictures = (
+        images = (
             *_objects(seed, f"test object {group}", things, count - count // 2, size),
             *(crop for crop in _crops(seed, f"test crop {group}", things, count // 2, size, scene_size, stuff=False)),
         )
-        yield from (Captioned(picture.image, picture.name, picture.kind, picture.name) for picture in pictures)
+        yield from (Captioned(each.image, each.name, each.kind, each.name) for each in images)
 
 
 def _objects(seed: int, key: str, things: tuple[int, ...], count: int, size: int) -> Iterator[Captioned]:
@@ -69,18 +69,18 @@ def _objects(seed: int, key: str, things: tuple[int, ...], count: int, size: int
     for index, concept in enumerate(order):
         rng = make_generator(seed, key, index)
         ground = FIRST_STUFF + int(rng.integers(len(STUFF)))
-        picture = draw_stuff(STUFF[ground - FIRST_STUFF], size, size, rng)
+        canvas = draw_stuff(STUFF[ground - FIRST_STUFF], size, size, rng)
         side = int(size * rng.uniform(0.55, 1.0))
         top, left = (int(value) for value in rng.integers(0, size - side + 1, 2))
         mask, paint = draw_thing(int(concept), side, rng)
-        picture[top : top + side, left : left + side][mask] = paint[mask]
+        canvas[top : top + side, left : left + side][mask] = paint[mask]
         place = f" on {say(ground, rng)}" if rng.random() < 0.4 else ""
-        yield Captioned(light(picture, rng), _caption(int(concept), rng) + place, "object", name(int(concept)))
+        yield Captioned(light(canvas, rng), _caption(int(concept), rng) + place, "object", name(int(concept)))
 
 
 def _stuff(concept: int, size: int, rng: np.random.Generator) -> Captioned:
-    picture = light(draw_stuff(name(concept), size, size, rng), rng)
-    return Captioned(picture, _caption(concept, rng), "stuff", name(concept))
+    canvas = light(draw_stuff(name(concept), size, size, rng), rng)
+    return Captioned(canvas, _caption(concept, rng), "stuff", name(concept))
 
 
 def _crops(

@@ -1,4 +1,4 @@
-"""Drawing: masks of shapes, ink of patterns, textures of stuff. Arrays only, no picture library.
+"""Drawing: masks of shapes, ink of patterns, textures of stuff. Arrays only, no image library.
 
 Object coordinates run from -1 to 1 over the object's box, v upwards; texture coordinates are pixels.
 """
@@ -144,12 +144,12 @@ def _slopes(height: int, width: int) -> tuple[Plane, Plane]:
     return np.linspace(-1, 1, width, dtype=np.float32)[None], np.linspace(-1, 1, height, dtype=np.float32)[:, None]
 
 
-def light(picture: Float[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
-    """Uneven light (a brightness 0.75 to 1.1 and a slope across the picture) and sensor noise; rounded to bytes."""
-    height, width = picture.shape[:2]
+def light(image: Float[np.ndarray, "h w 3"], rng: np.random.Generator) -> UInt8[np.ndarray, "h w 3"]:
+    """Uneven light (a brightness 0.75 to 1.1 and a slope across the image) and sensor noise; rounded to bytes."""
+    height, width = image.shape[:2]
     level, slope_y, slope_x = rng.uniform((0.75, -0.15, -0.15), (1.1, 0.15, 0.15)).astype(np.float32)
     x, y = _slopes(height, width)
-    noise = rng.standard_normal(picture.shape, np.float32)
+    noise = rng.standard_normal(image.shape, np.float32)
     noise *= np.float32(6)
-    noise += picture * (level + slope_y * y + slope_x * x)[..., None]
+    noise += image * (level + slope_y * y + slope_x * x)[..., None]
     return np.asarray(np.rint(noise.clip(0, 255, out=noise), out=noise).astype(np.uint8))

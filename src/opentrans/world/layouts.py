@@ -15,16 +15,16 @@ from opentrans.world.scenes import Scene
 LayoutWriter = Callable[[Path, str, Iterable[Scene]], None]
 
 
-def save_picture(path: Path, pixels: np.ndarray, palette: bytes | None = None) -> None:
-    """Write a picture by the ending of its name: JPEG without colour subsampling, or PNG."""
+def save_image(path: Path, pixels: np.ndarray, palette: bytes | None = None) -> None:
+    """Write an image by the ending of its name: JPEG without colour subsampling, or PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(pixels)
+    drawn = Image.fromarray(pixels)
     if palette is not None:
-        picture.putpalette(palette)
+        drawn.putpalette(palette)
     if path.suffix == ".jpg":
-        picture.save(path, quality=95, subsampling=0)
+        drawn.save(path, quality=95, subsampling=0)
     else:
-        picture.save(path, compress_level=1)
+        drawn.save(path, compress_level=1)
 
 
 def save_text(path: Path, content: str) -> None:
@@ -46,7 +46,7 @@ def coco_category_id(index: int) -> int:
 
 
 def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
-    """``coco/``: pictures, panoptic PNG and JSON, captions. Objects in no vocabulary stay unlabelled."""
+    """``coco/``: images, panoptic PNG and JSON, captions. Objects in no vocabulary stay unlabelled."""
     vocabulary = VOCABULARIES["coco"]
     things = len(vocabulary.things)
     categories = [
@@ -59,9 +59,9 @@ def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     for number, scene in enumerate(scenes, start=1):
         stem = f"{number:012d}"
         ids, segments = _coco_segments(scene, number)
-        save_picture(root / f"coco/{split}2017/{stem}.jpg", scene.image)
+        save_image(root / f"coco/{split}2017/{stem}.jpg", scene.image)
         coded = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
-        save_picture(root / f"coco/panoptic_{split}2017/{stem}.png", coded)
+        save_image(root / f"coco/panoptic_{split}2017/{stem}.png", coded)
         height, width = ids.shape
         images.append({"id": number, "file_name": f"{stem}.jpg", "height": height, "width": width})
         annotations.append({"image_id": number, "file_name": f"{stem}.png", "segments_info": segments})
@@ -99,7 +99,7 @@ CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 
 
 
 def write_cityscapes(root: Path, split: str, scenes: Iterable[Scene]) -> None:
-    """``cityscapes/``: pictures and labelIds; ``labels.json`` tells that ids mean this world's classes."""
+    """``cityscapes/``: images and labelIds; ``labels.json`` tells that ids mean this world's classes."""
     names = written_names("cityscapes")
     void = [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in CITYSCAPES_IDS]
     labels = [{"name": name, "id": CITYSCAPES_IDS[i], "trainId": i} for i, name in enumerate(names)]
@@ -110,8 +110,8 @@ def write_cityscapes(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     for number, scene in enumerate(scenes):
         city = ("mintown", "newport")[number % 2]
         stem = f"{split}/{city}/{city}_{number:06d}_000019"
-        save_picture(root / f"cityscapes/leftImg8bit/{stem}_leftImg8bit.png", scene.image)
-        save_picture(root / f"cityscapes/gtFine/{stem}_gtFine_labelIds.png", table[scene.concepts])
+        save_image(root / f"cityscapes/leftImg8bit/{stem}_leftImg8bit.png", scene.image)
+        save_image(root / f"cityscapes/gtFine/{stem}_gtFine_labelIds.png", table[scene.concepts])
 
 
 def write_ade150(root: Path, split: str, scenes: Iterable[Scene]) -> None:
@@ -125,8 +125,8 @@ def write_ade150(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     folder = {"train": "training", "val": "validation"}[split]
     for number, scene in enumerate(scenes, start=1):
         stem = f"{folder}/ADE_{split}_{number:08d}"
-        save_picture(root / f"ADEChallengeData2016/images/{stem}.jpg", scene.image)
-        save_picture(root / f"ADEChallengeData2016/annotations/{stem}.png", table[scene.concepts])
+        save_image(root / f"ADEChallengeData2016/images/{stem}.jpg", scene.image)
+        save_image(root / f"ADEChallengeData2016/annotations/{stem}.png", table[scene.concepts])
 
 
 def voc_palette() -> bytes:
@@ -147,9 +147,9 @@ def write_voc2012(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     stems = []
     for number, scene in enumerate(scenes, start=1):
         stems.append(f"2012_{number:06d}")
-        save_picture(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
+        save_image(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
         label = np.where(_outline(scene.objects), np.uint8(255), table[scene.concepts])
-        save_picture(folder / f"SegmentationClass/{stems[-1]}.png", label, voc_palette())
+        save_image(folder / f"SegmentationClass/{stems[-1]}.png", label, voc_palette())
     save_text(folder / f"ImageSets/Segmentation/{split}.txt", "\n".join(stems) + "\n")
 
 
@@ -174,7 +174,7 @@ def write_pascal_context(root: Path, split: str, scenes: Iterable[Scene]) -> Non
     stems = []
     for number, scene in enumerate(scenes, start=1):
         stems.append(f"2010_{number:06d}")
-        save_picture(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
+        save_image(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
         _save_mat(folder / f"trainval/{stems[-1]}.mat", table[scene.concepts])
     save_text(folder / f"pascalcontext_{split}.txt", "\n".join(stems) + "\n")
 

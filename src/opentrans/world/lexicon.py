@@ -1,7 +1,7 @@
 """The words of the mini world: 180 things (colour x pattern x shape), ten kinds of stuff, seven vocabularies.
 
 A concept is a number: 0..179 are things, 180..189 stuff. The language is the same for every seed; a seed
-changes the pictures only.
+changes the images only.
 """
 
 from dataclasses import dataclass

@@ -13,10 +13,10 @@ from opentrans.system.files import sha256, write_json
 from opentrans.system.folders import atomic_folder
 from opentrans.system.pools import open_pool
 from opentrans.world.ade_full import RELEASE, STRANGE_IN, write_ade847
-from opentrans.world.captions import CAPTION_FIELDS, Captioned, make_test_pictures, make_training_pictures
+from opentrans.world.captions import CAPTION_FIELDS, Captioned, make_test_images, make_training_images
 from opentrans.world.layouts import (
     LayoutWriter,
-    save_picture,
+    save_image,
     save_text,
     write_ade150,
     write_cityscapes,
@@ -88,16 +88,16 @@ def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
 
 
 def _write_captions(config: WorldConfig, folder: Path) -> None:
-    """``captions.csv`` with its pictures, and ``heldout.json`` with all names and those never captioned."""
+    """``captions.csv`` with its images, and ``heldout.json`` with all names and those never captioned."""
     folder = folder / "captions"
     sizes = config.caption_image_size, config.image_size
     test = max(len(HELD_OUT), config.caption_images // 20)
     rows: list[dict[str, str]] = []
-    pictures = make_training_pictures(config.seed, config.caption_images, *sizes)
-    for picture in tqdm(pictures, "make captions", config.caption_images, file=sys.stderr, leave=False, mininterval=1):
-        rows.append(_write_captioned(folder, len(rows), "train", picture))
-    for picture in make_test_pictures(config.seed, test, *sizes):
-        rows.append(_write_captioned(folder, len(rows), "test", picture))
+    captioned = make_training_images(config.seed, config.caption_images, *sizes)
+    for each in tqdm(captioned, "make captions", config.caption_images, file=sys.stderr, leave=False, mininterval=1):
+        rows.append(_write_captioned(folder, len(rows), "train", each))
+    for each in make_test_images(config.seed, test, *sizes):
+        rows.append(_write_captioned(folder, len(rows), "test", each))
     with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, CAPTION_FIELDS, lineterminator="\n")
         writer.writeheader()
@@ -107,7 +107,7 @@ def _write_captions(config: WorldConfig, folder: Path) -> None:
     save_text(folder / "heldout.json", json.dumps(content | {"heldout": [name(i) for i in HELD_OUT]}, indent=1) + "\n")
 
 
-def _write_captioned(folder: Path, number: int, split: str, picture: Captioned) -> dict[str, str]:
+def _write_captioned(folder: Path, number: int, split: str, each: Captioned) -> dict[str, str]:
     path = f"images/{number:06d}.jpg"
-    save_picture(folder / path, picture.image)
-    return {"image": path, "caption": picture.caption, "split": split, "kind": picture.kind, "name": picture.name}
+    save_image(folder / path, each.image)
+    return {"image": path, "caption": each.caption, "split": split, "kind": each.kind, "name": each.name}

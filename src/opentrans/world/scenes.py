@@ -15,13 +15,13 @@ UNLABELLED = -1
 
 
 def make_generator(seed: int, *key: str | int) -> np.random.Generator:
-    """An independent random stream for each picture, so that no picture depends on how many came before."""
+    """An independent random stream for each image, so that no image depends on how many came before."""
     return np.random.default_rng([seed, *(crc32(part.encode()) if isinstance(part, str) else part for part in key)])
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, the concept of every pixel (-1: unlabelled) and its object's number (0: stuff)."""
+    """An image, the concept of every pixel (-1: unlabelled) and its object's number (0: stuff)."""
 
     image: UInt8[np.ndarray, "h w 3"]
     concepts: Int[np.ndarray, "h w"]
@@ -55,16 +55,16 @@ def make_scenes(
     rounds = -(-int(sizes.sum()) // len(things))
     deck = np.concatenate([rng.permutation(things) for _ in range(rounds)])
     for index, start in enumerate(np.cumsum(sizes) - sizes):
-        picture = make_generator(seed, key, index)
+        image_rng = make_generator(seed, key, index)
         chosen = [int(concept) for concept in deck[start : start + sizes[index]]]
-        if len(strange) > 0 and picture.random() < 0.25:
-            chosen.insert(0, int(picture.choice(strange)))
-        yield draw_scene(chosen, stuff, size, picture)
+        if len(strange) > 0 and image_rng.random() < 0.25:
+            chosen.insert(0, int(image_rng.choice(strange)))
+        yield draw_scene(chosen, stuff, size, image_rng)
 
 
 def draw_scene(things: Sequence[int], stuff: Sequence[int], size: int, rng: np.random.Generator) -> Scene:
     """One scene; things that find no free place are left out."""
-    picture, concepts = _draw_ground(stuff, size, rng)
+    canvas, concepts = _draw_ground(stuff, size, rng)
     objects = np.zeros((size, size), np.int32)
     for number, concept in enumerate(things, start=1):
         side = int(size * rng.uniform(0.27, 0.46))
@@ -73,24 +73,24 @@ def draw_scene(things: Sequence[int], stuff: Sequence[int], size: int, rng: np.r
             continue
         box = np.s_[place[0] : place[0] + side, place[1] : place[1] + side]
         mask, paint = draw_thing(concept, side, rng)
-        picture[box][mask] = paint[mask]
+        canvas[box][mask] = paint[mask]
         concepts[box][mask], objects[box][mask] = concept, number
-    return Scene(light(picture, rng), concepts, objects)
+    return Scene(light(canvas, rng), concepts, objects)
 
 
 def _draw_ground(stuff: Sequence[int], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One or two textures; a line of unlabelled pixels parts them, as annotators leave one."""
     kinds = [int(kind) for kind in rng.permutation(stuff)[:2]]
-    picture = draw_stuff(STUFF[kinds[0] - FIRST_STUFF], size, size, rng)
+    canvas = draw_stuff(STUFF[kinds[0] - FIRST_STUFF], size, size, rng)
     concepts = np.full((size, size), kinds[0], np.int32)
     if len(kinds) == 2 and rng.random() < 0.6:
         x = np.linspace(-1, 1, size)
         edge = size * (rng.uniform(0.3, 0.7) + rng.uniform(-0.2, 0.2) * x + 0.04 * np.sin(4 * x + rng.uniform(0, 6)))
         below = np.arange(size)[:, None] - edge[None]
-        picture = np.where(below[..., None] > 0, draw_stuff(STUFF[kinds[1] - FIRST_STUFF], size, size, rng), picture)
+        canvas = np.where(below[..., None] > 0, draw_stuff(STUFF[kinds[1] - FIRST_STUFF], size, size, rng), canvas)
         concepts[below > 0] = kinds[1]
         concepts[np.abs(below) < 0.7] = UNLABELLED
-    return picture, concepts
+    return canvas, concepts
 
 
 def _find_place(objects: np.ndarray, side: int, rng: np.random.Generator) -> tuple[int, int] | None:

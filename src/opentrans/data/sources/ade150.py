@@ -47,7 +47,7 @@ class Ade150(Source):
 def _read_rows(path: Path) -> list[list[str]]:
     """The tab-separated columns after the header; the first must count from 1, the last holds the names.
 
-    Columns three and four are the numbers of training and validation pictures in which the class occurs.
+    Columns three and four are the numbers of training and validation images in which the class occurs.
     """
     # The official file has blanks after some of its numbers; a later edition has a column Stuff before the names.
     rows = [[field.strip() for field in line.split("\t")] for line in read_lines(path)[1:]]

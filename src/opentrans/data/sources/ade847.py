@@ -30,7 +30,7 @@ OFFICIAL_CLASSES = 847
 
 
 class Ade847(Source):
-    """``ADE20K_2021_17_01/index_ade20k.pkl`` and the pictures and ``*_seg.png`` in the folders that it names.
+    """``ADE20K_2021_17_01/index_ade20k.pkl`` and the images and ``*_seg.png`` in the folders that it names.
 
     Kept classes are those that occur in both splits, or those whose 0-based numbers stand in the file
     `config.ade847_indices`, one a line; class order is the order of the index.
@@ -58,7 +58,7 @@ class Ade847(Source):
             self.known = Known(self.path, images=images, at_most=True)
 
     def _get_presence(self, content: dict[str, Any], files: int) -> Bool[np.ndarray, "k n"]:
-        """Which object occurs in which picture; the counts themselves are most of a gigabyte and are dropped."""
+        """Which object occurs in which image; the counts themselves are most of a gigabyte and are dropped."""
         presence = np.asarray(content.pop("objectPresence"))
         if presence.shape != (len(content["objectnames"]), files):
             raise UserError(f"{self.path}: objectPresence", f"has shape {presence.shape}", "download this file again")
@@ -78,14 +78,14 @@ class Ade847(Source):
         return keep_present(sorted(items, key=lambda item: item.image_id), root, allow_subset)
 
     def fingerprint(self, item: Item) -> bytes:
-        """The classes, and the size that pictures are reduced to."""
+        """The classes, and the size that images are reduced to."""
         return super().fingerprint(item) + str(self.short_side).encode()
 
     def decode(self, item: Item) -> Decoded:
         """Class = (R // 10) * 256 + G, 1-based into the names, 0 unlabelled; B is the instance."""
         coded = read_map(item.label)
         if coded.ndim != 3:
-            raise UserError(item.label, "is not an RGB picture", "download this file again")
+            raise UserError(item.label, "is not an RGB image", "download this file again")
         numbers = coded[..., 0].astype(np.int64) // 10 * 256 + coded[..., 1]
         labels = look_up(numbers, self.table, item.label)
         short = min(labels.shape)
@@ -121,5 +121,5 @@ def _resize(image: np.ndarray, labels: np.ndarray, factor: float) -> Decoded:
     """Image bilinear, labels nearest, as is customary for this data set."""
     size = round(labels.shape[1] * factor), round(labels.shape[0] * factor)
     small = Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST)
-    picture = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
-    return Decoded(np.asarray(small), image=np.asarray(picture))
+    resized = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+    return Decoded(np.asarray(small), image=np.asarray(resized))

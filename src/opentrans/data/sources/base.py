@@ -20,7 +20,7 @@ WORLD_MARKER = "world.json"
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of the official download and the file that holds its labels."""
+    """One image of the official download and the file that holds its labels."""
 
     image_id: str
     image: Path
@@ -31,7 +31,7 @@ class Item:
 class Decoded:
     """Labels (height, width): class index or ignore value; segments: 1-based numbers, 0 none, or None.
 
-    `image` replaces the picture where the preparation changes it (resized); else None. `pixels` counts the pixels
+    `image` replaces the image where the preparation changes it (resized); else None. `pixels` counts the pixels
     of each class, ignored ones last, where the reader knows them already.
     """
 
@@ -45,7 +45,7 @@ class Decoded:
 class Known:
     """What the file `where` of a download says of the data set's histograms: figures to check the preparation by.
 
-    `pixels`: pixels of each class. `images`: pictures in which each class occurs; `at_most` if it may be fewer.
+    `pixels`: pixels of each class. `images`: images in which each class occurs; `at_most` if it may be fewer.
     """
 
     where: Path
@@ -72,15 +72,15 @@ class Source(ABC):
 
 
 def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_subset: bool = False) -> tuple[Item, ...]:
-    """Join pictures and labels by image id, in order of the ids.
+    """Join images and labels by image id, in order of the ids.
 
     Raises:
-        UserError: a picture without label or a label without picture (unless `allow_subset`), or no pair at all.
+        UserError: an image without label or a label without image (unless `allow_subset`), or no pair at all.
     """
     if allow_subset:
         both = sorted(images.keys() & labels.keys())
         if not both:
-            raise UserError(next(iter(images.values())).parent, "no picture here has a label", COMPLETE)
+            raise UserError(next(iter(images.values())).parent, "no image here has a label", COMPLETE)
         return tuple(Item(key, images[key], labels[key]) for key in both)
     for have, other, what in ((images, labels, "image has no label"), (labels, images, "label has no image")):
         alone = sorted(have.keys() - other.keys())
@@ -114,11 +114,11 @@ def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tupl
     for item in items:
         missing = [(path, what) for path, what in ((item.image, "image"), (item.label, "label")) if not path.is_file()]
         if missing and not allow_subset:
-            raise UserError(missing[0][0], f"the {missing[0][1]} of a listed picture is missing", COMPLETE)
+            raise UserError(missing[0][0], f"the {missing[0][1]} of a listed image is missing", COMPLETE)
         if not missing:
             kept.append(item)
     if not kept:
-        raise UserError(where, "holds none of the listed pictures", ROOT_REMEDY)
+        raise UserError(where, "holds none of the listed images", ROOT_REMEDY)
     return tuple(kept)
 
 

@@ -18,7 +18,7 @@ Segment = tuple[int, tuple[list[int], str | list[int]]]
 
 @dataclass(frozen=True)
 class Detail:
-    """The pictures of one phase and their segments, in the file's order (a later one covers an earlier one).
+    """The images of one phase and their segments, in the file's order (a later one covers an earlier one).
 
     Attributes:
         path: the file.
@@ -33,7 +33,7 @@ class Detail:
     names: dict[int, str]
 
     def decode(self, stem: str, table: np.ndarray, ignore: int) -> np.ndarray:
-        """The label map (height, width) of a picture: ``table[category id]``, `ignore` where no segment lies."""
+        """The label map (height, width) of an image: ``table[category id]``, `ignore` where no segment lies."""
         labels: np.ndarray | None = None
         for category, (size, counts) in self.segments[stem]:
             if not 0 <= category < len(table):
@@ -52,12 +52,12 @@ def decode_run_lengths(size: Sequence[int], counts: str | list[int], where: obje
     """A mask from COCO's run lengths, compressed (text) or not (numbers): column by column, background first.
 
     Raises:
-        UserError: the runs do not fill the picture, or are no runs.
+        UserError: the runs do not fill the image, or are no runs.
     """
     try:
         runs = counts if isinstance(counts, list) else _read_counts(counts)
         if sum(runs) != size[0] * size[1] or min(runs) < 0:
-            raise ValueError(f"runs of {sum(runs)} pixels in a picture of {size[0]} x {size[1]}")
+            raise ValueError(f"runs of {sum(runs)} pixels in an image of {size[0]} x {size[1]}")
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(size[1], size[0]).T
     except (TypeError, ValueError, IndexError) as error:
@@ -81,10 +81,10 @@ def _read_counts(text: str) -> list[int]:
 
 
 def read_detail(path: Path, phase: str) -> Detail:
-    """Read the pictures of `phase` (``train``, ``val``) and their segments.
+    """Read the images of `phase` (``train``, ``val``) and their segments.
 
     Raises:
-        UserError: a field is missing, or a picture has no segment at all.
+        UserError: a field is missing, or an image has no segment at all.
     """
     try:
         content = read_json(path, REMEDY, _shorten)
@@ -99,12 +99,12 @@ def read_detail(path: Path, phase: str) -> Detail:
         raise UserError(path, f"field {error} is missing or wrong", REMEDY) from None
     empty = sorted(set(stems.values()) - segments.keys())
     if empty:
-        raise UserError(path, f"picture {empty[0]} has no segment ({len(empty)} such)", REMEDY)
+        raise UserError(path, f"image {empty[0]} has no segment ({len(empty)} such)", REMEDY)
     return Detail(path, stems, dict(segments), names)
 
 
 def _shorten(entry: dict[str, Any]) -> Any:
-    """Keep only pictures, categories and segments: the file also holds parts, boundaries and joints."""
+    """Keep only images, categories and segments: the file also holds parts, boundaries and joints."""
     if "counts" in entry:
         return entry["size"], entry["counts"]
     if "segmentation" in entry:

@@ -31,7 +31,7 @@ VOC_NAMES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-# Validation pictures in which each class occurs, of 1,449: the segmentation statistics of the VOC 2012 site.
+# Validation images in which each class occurs, of 1,449: the segmentation statistics of the VOC 2012 site.
 VOC_VAL_IMAGES = (90, 79, 103, 72, 96, 74, 127, 119, 123, 71, 75, 128, 79, 76, 445, 85, 57, 90, 84, 74)
 VOC_VAL_TOTAL = 1449
 CONTEXT_59_IDS = (
@@ -97,7 +97,7 @@ class PascalContext459(Source):
         return tuple(sorted(names))
 
     def fingerprint(self, item: Item) -> bytes:
-        """The classes, and the picture's segments in the JSON file."""
+        """The classes, and the image's segments in the JSON file."""
         segments = repr(self.detail.segments[item.image_id]) if self.detail else ""
         return super().fingerprint(item) + segments.encode()
 

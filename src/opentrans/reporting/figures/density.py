@@ -86,7 +86,7 @@ def _draw_heatmap(axes: Axes, rounds: pd.DataFrame, name: str) -> None:
     first = rounds[rounds["seed"] == rounds["seed"].min()].dropna(axis=1, how="all")
     known = {"target", "subnetwork", "freeze", "seed", "round", "iterations", "density", "kept", "loss"}
     layers = [column for column in first if column not in known]
-    picture = axes.imshow(
+    image = axes.imshow(
         100 * first[layers].to_numpy(float).T, aspect="auto", cmap="cividis", vmin=0, vmax=100, interpolation="nearest"
     )
     axes.grid(False)
@@ -99,4 +99,4 @@ def _draw_heatmap(axes: Axes, rounds: pd.DataFrame, name: str) -> None:
     axes.set_xticks(range(0, len(first), step), [str(number) for number in first["round"]][::step])
     axes.set_xlabel("round")
     axes.set_title(f"density of each layer, {name}")
-    axes.figure.colorbar(picture, ax=axes, label="density (%)", shrink=0.8)
+    axes.figure.colorbar(image, ax=axes, label="density (%)", shrink=0.8)

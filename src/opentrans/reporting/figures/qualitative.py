@@ -1,4 +1,4 @@
-"""Qualitative results (Figures 5 and 8): pictures, ground truth and predictions with a legend of class names.
+"""Qualitative results (Figures 5 and 8): images, ground truth and predictions with a legend of class names.
 
 Colours alone cannot tell fifteen classes apart, least of all in grey, so each region also carries the number that
 its class has in the legend.
@@ -24,23 +24,23 @@ PALETTE = (
     "#117733", "#DDCC77", "#AA4499", "#44AA99", "#CC6677", "#661100", "#6699CC", "#999933",
 )  # fmt: skip
 NOT_ANNOTATED, SMALL = "#EEEEEE", "#777777"
-# Classes that nowhere cover this share of a picture get neither number nor colour.
+# Classes that nowhere cover this share of an image get neither number nor colour.
 LABELLED_SHARE = 0.015
 PANEL = 1.45
 LEGEND_COLUMNS = 3
 
 
 @in_style
-def plot_pictures(dataset: PreparedDataset, places: Sequence[int], predictions: Sequence[Predictions]) -> Figure:
-    """A row for each picture: the picture, its ground truth, and a column for each of `predictions`.
+def plot_images(dataset: PreparedDataset, places: Sequence[int], predictions: Sequence[Predictions]) -> Figure:
+    """A row for each image: the image, its ground truth, and a column for each of `predictions`.
 
     Args:
         dataset: the prepared benchmark.
-        places: which of its pictures are shown.
+        places: which of its images are shown.
         predictions: what each run sees in them, shown in the paper's order of targets.
     """
     if not (places and predictions):
-        return draw_notice("no picture was predicted.")
+        return draw_notice("no image was predicted.")
     order = sort_targets({prediction.target for prediction in predictions})
     runs = sorted(predictions, key=lambda prediction: order.index(prediction.target))
     rows = [_get_maps(dataset, place, runs) for place in places]
@@ -55,7 +55,7 @@ def plot_pictures(dataset: PreparedDataset, places: Sequence[int], predictions: 
             _draw_map(axes, classified, classes, dataset.vocabulary.ignore)
         for axes in line:
             axes.set_axis_off()
-    titles = ["picture", "ground truth", *(f"{get_title(run.target)}\n{_describe(run)}" for run in runs)]
+    titles = ["image", "ground truth", *(f"{get_title(run.target)}\n{_describe(run)}" for run in runs)]
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=8)
     figure.legend(
@@ -104,13 +104,13 @@ def get_colour(rank: int) -> str:
 
 
 def paint(classified: np.ndarray, classes: Sequence[int], ignore: int) -> np.ndarray:
-    """A (height, width, 3) picture with values 0..1: the colours of `classes`, of small regions, of no annotation."""
-    picture = np.empty((*classified.shape, 3))
-    picture[:] = to_rgb(SMALL)
-    picture[classified == ignore] = to_rgb(NOT_ANNOTATED)
+    """A (height, width, 3) image with values 0..1: the colours of `classes`, of small regions, of no annotation."""
+    coloured = np.empty((*classified.shape, 3))
+    coloured[:] = to_rgb(SMALL)
+    coloured[classified == ignore] = to_rgb(NOT_ANNOTATED)
     for rank, number in enumerate(classes):
-        picture[classified == number] = to_rgb(get_colour(rank))
-    return picture
+        coloured[classified == number] = to_rgb(get_colour(rank))
+    return coloured
 
 
 def find_centre(region: np.ndarray) -> tuple[int, int]:

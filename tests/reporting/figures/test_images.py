@@ -12,10 +12,10 @@ from opentrans.reporting.figures.qualitative import (
     find_centre,
     get_colour,
     paint,
-    plot_pictures,
+    plot_images,
     rank_classes,
 )
-from opentrans.reporting.images import Predictions, select_pictures
+from opentrans.reporting.images import Predictions, select_images
 from opentrans.system.files import write_csv
 from opentrans.system.tensors import save_tensors
 
@@ -24,7 +24,7 @@ IGNORE = 255
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Five pictures of 8 x 6 pixels: ground truth 0 above, 1 below, the last column not annotated."""
+    """Five images of 8 x 6 pixels: ground truth 0 above, 1 below, the last column not annotated."""
     label = np.zeros((8, 6), np.uint8)
     label[4:] = 1
     label[:, 5] = IGNORE
@@ -45,19 +45,19 @@ def predictions(tmp_path, dataset):
     return [Predictions.read(path) for path in sorted(tmp_path.rglob("*.safetensors"))]
 
 
-def test_pictures_are_evenly_spaced_or_those_that_are_named(dataset):
-    assert select_pictures(dataset, 3, []) == [0, 2, 4]
-    assert select_pictures(dataset, 9, []) == [0, 1, 2, 3, 4]
-    assert select_pictures(dataset, 3, ["p3", "p1"]) == [3, 1]
-    with pytest.raises(UserError, match="the benchmark has no picture 'p9'"):
-        select_pictures(dataset, 3, ["p9"])
+def test_images_are_evenly_spaced_or_those_that_are_named(dataset):
+    assert select_images(dataset, 3, []) == [0, 2, 4]
+    assert select_images(dataset, 9, []) == [0, 1, 2, 3, 4]
+    assert select_images(dataset, 3, ["p3", "p1"]) == [3, 1]
+    with pytest.raises(UserError, match="the benchmark has no image 'p9'"):
+        select_images(dataset, 3, ["p9"])
 
 
-def test_a_row_is_picture_ground_truth_and_a_column_for_each_target(dataset, predictions):
-    figure = plot_pictures(dataset, [0, 2], predictions)
+def test_a_row_is_image_ground_truth_and_a_column_for_each_target(dataset, predictions):
+    figure = plot_images(dataset, [0, 2], predictions)
     assert len(figure.axes) == 2 * 4
     titles = [axes.get_title() for axes in figure.axes[:4]]
-    assert titles == ["picture", "ground truth", "Han et al.\nours", "FC-CLIP\nours"]
+    assert titles == ["image", "ground truth", "Han et al.\nours", "FC-CLIP\nours"]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["1 sky", "2 cat", "3 tree", "other classes, small regions", "not annotated"]
     assert [text.get_text() for text in figure.axes[1].texts] == ["1", "3"]
@@ -67,8 +67,8 @@ def test_a_row_is_picture_ground_truth_and_a_column_for_each_target(dataset, pre
 
 def test_small_regions_and_what_is_not_annotated_have_colours_of_their_own():
     classified = np.array([[0, 0, 7, IGNORE]])
-    picture = paint(classified, [0], IGNORE)
-    assert np.allclose(picture[0], [to_rgb(get_colour(0))] * 2 + [to_rgb(SMALL), to_rgb(NOT_ANNOTATED)])
+    image = paint(classified, [0], IGNORE)
+    assert np.allclose(image[0], [to_rgb(get_colour(0))] * 2 + [to_rgb(SMALL), to_rgb(NOT_ANNOTATED)])
 
 
 def test_classes_are_ranked_by_pixels_and_tiny_ones_left_out():
@@ -88,12 +88,12 @@ def test_a_number_stands_inside_its_region():
 
 def test_a_missing_or_misshapen_prediction_is_named(tmp_path, dataset, predictions):
     empty = Predictions("han", "ours", "none", {})
-    with pytest.raises(UserError, match="prediction of han for picture p0: is missing"):
-        plot_pictures(dataset, [0], [empty])
+    with pytest.raises(UserError, match="prediction of han for image p0: is missing"):
+        plot_images(dataset, [0], [empty])
     small = Predictions("han", "ours", "none", {"p0": np.zeros((2, 2), np.int32)})
     with pytest.raises(UserError, match=r"is \(2, 2\), the ground truth \(8, 6\)"):
-        plot_pictures(dataset, [0], [small])
+        plot_images(dataset, [0], [small])
 
 
 def test_without_predictions_the_figure_says_so(dataset):
-    assert "no picture was predicted" in plot_pictures(dataset, [0], []).texts[0].get_text()
+    assert "no image was predicted" in plot_images(dataset, [0], []).texts[0].get_text()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from open_clip import OPENAI_DATASET_MEAN
 
-from opentrans.world.captions import GREY, crop, make_test_pictures, make_training_pictures
+from opentrans.world.captions import GREY, crop, make_test_images, make_training_images
 from opentrans.world.drawing import PATTERN_INK, SHAPE_MASKS, draw_thing
 from opentrans.world.lexicon import HELD_OUT, PATTERNS, SHAPES, THINGS, VOCABULARIES, name
 from opentrans.world.scenes import Scene, make_generator, make_scenes
@@ -20,8 +20,8 @@ def test_all_shapes_and_patterns_differ():
     u, v = np.meshgrid(line, -line)
     assert (set(SHAPE_MASKS), set(PATTERN_INK)) == (set(SHAPES), set(PATTERNS))
     for drawn in (SHAPE_MASKS, PATTERN_INK):
-        pictures = [draw(u, v) for draw in drawn.values()]
-        gaps = [np.mean(a != b) for i, a in enumerate(pictures) for b in pictures[:i]]
+        images = [draw(u, v) for draw in drawn.values()]
+        gaps = [np.mean(a != b) for i, a in enumerate(images) for b in images[:i]]
         assert min(gaps) > 0.05
 
 
@@ -61,16 +61,16 @@ def test_a_crop_is_the_tight_box_with_grey_outside():
 
 def test_training_captions_never_name_a_held_out_combination():
     held = {name(index) for index in HELD_OUT}
-    pictures = list(make_training_pictures(0, 120, 16, 48))
-    assert len(pictures) == 120
-    assert {picture.kind for picture in pictures} == {"object", "stuff", "crop"}
-    assert not {picture.name for picture in pictures} & held
+    images = list(make_training_images(0, 120, 16, 48))
+    assert len(images) == 120
+    assert {each.kind for each in images} == {"object", "stuff", "crop"}
+    assert not {each.name for each in images} & held
 
 
 def test_the_zero_shot_test_holds_as_many_held_out_as_seen_things_under_plain_names():
     held = {name(index) for index in HELD_OUT}
-    pictures = list(make_test_pictures(0, 40, 16, 48))
-    assert len(pictures) == 80
-    assert sum(picture.name in held for picture in pictures) == 40
-    assert all(picture.caption == picture.name for picture in pictures)
-    assert sum(picture.kind == "crop" for picture in pictures) == 40
+    images = list(make_test_images(0, 40, 16, 48))
+    assert len(images) == 80
+    assert sum(each.name in held for each in images) == 40
+    assert all(each.caption == each.name for each in images)
+    assert sum(each.kind == "crop" for each in images) == 40
