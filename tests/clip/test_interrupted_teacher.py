@@ -49,7 +49,9 @@ def hash_files(folder: Path) -> dict[str, str]:
 def test_a_killed_training_of_the_teacher_starts_anew_to_the_same_bytes(train, tmp_path):
     assert train("whole") == 0
     total = count_moments(watch_calls, lambda: train("counted"), tmp_path / "count")
-    moments = [*draw_moments(0, 2, total), total - 50]  # the last while the record of the results is written
+    # The last while the record of the results is written, which takes the last 20,000 calls of some 74,000. How many
+    # there are differs by a few, since progress bars look at the clock.
+    moments = [*draw_moments(0, 2, total), total - 10_000]
     assert all(kill_at(moment, watch_calls, lambda: train("killed")) for moment in moments)
     assert train("killed") == 0
     assert hash_files(tmp_path / "killed") == hash_files(tmp_path / "whole")
