@@ -14,7 +14,7 @@ from opentrans.errors import UserError
 
 FIELD = "teacher.pretrained"
 RANDOM = "random"
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # which OpenAI stored beside the weights
+OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored by OpenAI beside the weights
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
@@ -32,14 +32,17 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
     settings = dict(get_architecture(architecture))
     if pretrained == RANDOM:
         return make_teacher(settings, 0)
+
     source = Path(pretrained)
     if source.is_file():
         return _import_file(settings, source)
+
     tags = open_clip.list_pretrained_tags_by_model(architecture) if isinstance(architecture, str) else []
     if not isinstance(architecture, str) or pretrained not in tags:
         raise UserError(
             f"{FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
         )
+
     # OpenAI's weights were trained with QuickGELU; the artefact must rebuild the same network.
     if open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False):
         settings["quick_gelu"] = True
@@ -77,7 +80,8 @@ def _import_file(settings: Architecture, path: Path) -> Teacher:
     """Build the network of `settings` and load `path` (nothing is unpickled freely)."""
     try:
         weights = _read_openai(path)
-        if weights is not None:  # trained with QuickGELU
+        if weights is not None:
+            # OpenAI's networks were trained with QuickGELU, whatever the name in the configuration says.
             teacher = Teacher(settings | {"quick_gelu": True})
             teacher.clip.load_state_dict(weights)
         else:
@@ -86,6 +90,7 @@ def _import_file(settings: Architecture, path: Path) -> Teacher:
     except Exception as error:  # unpickling, zip, safetensors and shape errors have no common base
         problem = f"not the weights of teacher.architecture ({str(error).splitlines()[0]})"
         raise UserError(path, problem, "give the weights that belong to the architecture") from None
+
     if not all(weight.isfinite().all() for weight in teacher.clip.state_dict().values()):
         raise UserError(path, "holds weights that are not finite", "download the file again")
     return teacher

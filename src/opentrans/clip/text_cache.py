@@ -23,7 +23,7 @@ class TextEmbedder:
 
     The key of an entry hashes the teacher's file, the class names in order, the templates, how they are embedded, and
     what rounding depends on (torch, kind of device, threads). Entries are written under a temporary name and renamed,
-    so jobs may share the folder; a damaged entry is made again, and a folder that cannot be written to costs a
+    so jobs may share the folder; a damaged entry is recreated, and a folder that cannot be written to costs a
     warning.
     """
 
@@ -55,7 +55,8 @@ class TextEmbedder:
             try:
                 return TextEmbeddings.load(entry)
             except UserError as error:
-                logger.warning("%s; made again", error)
+                logger.warning("%s; recreated", error)
+
         embedded = embed_vocabulary(self._teacher, vocabulary, templates).to(torch.device("cpu"))
         try:
             embedded.save(entry)

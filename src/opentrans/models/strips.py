@@ -5,7 +5,7 @@ A class that cannot win anywhere in a tile by these bounds is left out of it; th
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +22,7 @@ FEW = 8  # classes are picked out one by one where at most 1/FEW of them remain
 MARGIN = 1e-5  # rounding of the bounds, relative to the best score
 
 
+@runtime_checkable
 class Scores(Protocol):
     """Scores of classes in tiles, and what can be said of them beforehand."""
 
