@@ -16,7 +16,7 @@ VOCABULARY = VOCABULARIES["ade847"]
 STRANGE = tuple(concept for concept in range(FIRST_STUFF) if concept not in VOCABULARY.things)
 STRANGE_IN = {"train": STRANGE[::2], "val": STRANGE[1::2]}
 # Numbers beyond 256 use both bytes: the real index has 3688 names, of which 847 are kept.
-NUMBERS = {concept: 150 + place for place, concept in enumerate(sorted((*VOCABULARY.concepts, *STRANGE)))}
+NUMBERS = {concept: number for number, concept in enumerate(sorted((*VOCABULARY.concepts, *STRANGE)), start=150)}
 FULL_NAMES = [f"unused {number}" for number in range(1, 150)] + [comma_name(concept) for concept in NUMBERS]
 
 
@@ -27,10 +27,11 @@ def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Sce
     presence: list[np.ndarray] = []
     for split, folder, scenes in (("train", "training", training), ("val", "validation", validation)):
         for number, scene in enumerate(scenes, start=1):
-            place = f"{RELEASE}/images/ADE/{folder}/town/{('street', 'square')[number % 2]}"
+            scene_folder = f"{RELEASE}/images/ADE/{folder}/town/{('street', 'square')[number % 2]}"
             names.append(f"ADE_{split}_{number:08d}.jpg")
-            folders.append(place)
-            presence.append(_write_scene(root / place, names[-1].removesuffix(".jpg"), scene))
+            folders.append(scene_folder)
+            presence.append(_write_scene(root / scene_folder, names[-1].removesuffix(".jpg"), scene))
+
     index = {
         "description": "mini world",
         "filename": names,
@@ -42,10 +43,11 @@ def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Sce
 
 
 def _write_scene(folder: Path, stem: str, scene: Scene) -> np.ndarray:
-    """Write one scene; returns how many regions of each name it holds."""
+    """Write one scene and count its regions of each name."""
     numbers = make_table(list(NUMBERS), list(NUMBERS.values()), 0)[scene.concepts]
     coded = np.stack([numbers // 256 * 10, numbers % 256, scene.objects], -1).astype(np.uint8)
     save_image(folder / f"{stem}.jpg", scene.image)
     save_image(folder / f"{stem}_seg.png", coded)
-    found = [NUMBERS[concept] - 1 for concept, _ in scene.regions()]
-    return np.bincount(found, minlength=len(FULL_NAMES)).astype(np.int64)
+
+    positions = [NUMBERS[concept] - 1 for concept, _ in scene.regions()]
+    return np.bincount(positions, minlength=len(FULL_NAMES)).astype(np.int64)
