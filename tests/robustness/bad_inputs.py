@@ -262,7 +262,7 @@ accepted(REGIONS, "image with no region", "counts nothing in the distillation", 
 
 # --- COCO panoptic ---------------------------------------------------------------------------------------------------
 PANOPTIC = "COCO panoptic PNG"
-TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.int32)
+TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.uint32)
 
 
 def panoptic(f, image, table=TABLE):

@@ -11,7 +11,7 @@ from opentrans.clip.resnet import EXPANSION, Stem, make_stage
 from opentrans.clip.weights import Architecture, ClipSource
 
 STEM_FIRST = "conv1.weight"
-POOL = "attnpool."
+_POOL = "attnpool."
 STAGES = ("res2", "res3", "res4", "res5")
 
 
@@ -93,7 +93,7 @@ class MaskedAttentionPool(nn.Module):
     def __init__(self, teacher: ClipSource, style: Literal["clip", "fcclip"] = "clip") -> None:
         super().__init__()
         self.style = style
-        weights = {name.removeprefix(POOL): value for name, value in teacher.visual.items() if name.startswith(POOL)}
+        weights = {name.removeprefix(_POOL): value for name, value in teacher.visual.items() if name.startswith(_POOL)}
         self.pool = _PoolWeights(weights)
 
         # One positional embedding belongs to the mean token, the others to a square grid.

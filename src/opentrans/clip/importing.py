@@ -12,9 +12,9 @@ from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.weights import Architecture
 from opentrans.errors import UserError
 
-FIELD = "teacher.pretrained"
-RANDOM = "random"
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored by OpenAI beside the weights
+_FIELD = "teacher.pretrained"
+_RANDOM = "random"
+_OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored by OpenAI beside the weights
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
@@ -30,7 +30,7 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
         UserError: unknown name or tag, missing, damaged or unfitting file, failed download.
     """
     settings = dict(get_architecture(architecture))
-    if pretrained == RANDOM:
+    if pretrained == _RANDOM:
         return make_teacher(settings, 0)
 
     source = Path(pretrained)
@@ -40,7 +40,7 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
     tags = open_clip.list_pretrained_tags_by_model(architecture) if isinstance(architecture, str) else []
     if not isinstance(architecture, str) or pretrained not in tags:
         raise UserError(
-            f"{FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
+            f"{_FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
         )
 
     # OpenAI's weights were trained with QuickGELU; the artefact must rebuild the same network.
@@ -54,7 +54,7 @@ def _download(name: str, tag: str) -> Path:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag)))
     except Exception as error:  # whatever the hub's client or the network raises
         remedy = "check the network, or download the weights by hand and give the file"
-        raise UserError(f"{FIELD}: {tag}", f"download failed ({type(error).__name__}: {error})", remedy) from None
+        raise UserError(f"{_FIELD}: {tag}", f"download failed ({type(error).__name__}: {error})", remedy) from None
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -71,9 +71,9 @@ def _read_openai(path: Path) -> dict[str, Tensor] | None:
         weights = torch.jit.load(path, map_location="cpu").state_dict()
     else:
         weights = open_clip.factory.load_state_dict(str(path), weights_only=True)
-        if not all(name in weights for name in OPENAI_NUMBERS):
+        if not all(name in weights for name in _OPENAI_NUMBERS):
             return None
-    return {name: weight for name, weight in weights.items() if name not in OPENAI_NUMBERS}
+    return {name: weight for name, weight in weights.items() if name not in _OPENAI_NUMBERS}
 
 
 def _import_file(settings: Architecture, path: Path) -> Teacher:

@@ -16,7 +16,7 @@ from opentrans.clip.teacher import Teacher
 from opentrans.clip.weights import Architecture
 from opentrans.config import PretrainingConfig
 
-MAX_LOGIT_SCALE = 100.0  # CLIP's own bound
+_MAX_LOGIT_SCALE = 100.0  # CLIP's own bound
 LOG_FIELDS = ("iteration", "loss", "lr")
 
 
@@ -168,5 +168,5 @@ def _step(
     optimizer.step()
 
     with torch.no_grad():
-        clip.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        clip.logit_scale.clamp_(max=math.log(_MAX_LOGIT_SCALE))
     return loss.item()

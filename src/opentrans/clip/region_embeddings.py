@@ -13,7 +13,7 @@ from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
 Encoding = Literal["crop", "mask_pool"]
-REMEDY = "embed the regions again (embed-regions)"
+_REMEDY = "embed the regions again (embed-regions)"
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class RegionEmbeddings:
     @classmethod
     def load(cls, path: Path) -> "RegionEmbeddings":
         """Read what `save` wrote; anything else is a `UserError`."""
-        tensors, metadata = load_tensors(path, REMEDY)
+        tensors, metadata = load_tensors(path, _REMEDY)
         try:
             kind, encoding, records = metadata["regions"], metadata["encoding"], int(metadata["records"])
             return cls(**tensors, kind=kind, encoding=encoding, records=records)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError) as error:
-            raise UserError(path, f"does not hold region embeddings ({error})", REMEDY) from None
+            raise UserError(path, f"does not hold region embeddings ({error})", _REMEDY) from None

@@ -14,7 +14,7 @@ from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
-REMEDY = "embed the vocabulary again (embed-vocabularies)"
+_REMEDY = "embed the vocabulary again (embed-vocabularies)"
 
 
 @runtime_checkable
@@ -73,9 +73,9 @@ class TextEmbeddings:
     @classmethod
     def load(cls, path: Path) -> "TextEmbeddings":
         """Read what `save` wrote."""
-        tensors, _ = load_tensors(path, REMEDY)
+        tensors, _ = load_tensors(path, _REMEDY)
         if tensors.keys() != {"embeddings", "class_index"}:
-            raise UserError(path, "tensors embeddings and class_index expected", REMEDY)
+            raise UserError(path, "tensors embeddings and class_index expected", _REMEDY)
         return cls(tensors["embeddings"], tensors["class_index"])
 
 

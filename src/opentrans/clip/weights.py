@@ -16,7 +16,7 @@ Architecture = dict[str, Any]
 # Written out for the same reason; a test compares them with open_clip's.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-VISUAL = "visual."
+_VISUAL = "visual."
 TEACHER_REMEDY = "make the teacher again (train-teacher or import-teacher)"
 
 
@@ -65,7 +65,7 @@ class ClipWeights:
         tensors, architecture = load_artefact(path)
         device = device or torch.device("cpu")
         visual = {
-            name.removeprefix(VISUAL): value.to(device) for name, value in tensors.items() if name.startswith(VISUAL)
+            name.removeprefix(_VISUAL): value.to(device) for name, value in tensors.items() if name.startswith(_VISUAL)
         }
         return cls(architecture, visual, float(tensors["logit_scale"].exp()), device)
 

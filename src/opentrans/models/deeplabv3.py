@@ -24,7 +24,7 @@ from opentrans.models.target import (
     pad_images,
 )
 
-ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
+_ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
 
 
 def make_aspp(channels: int, rates: list[int], width: int) -> ASPP:
@@ -32,7 +32,7 @@ def make_aspp(channels: int, rates: list[int], width: int) -> ASPP:
     aspp = ASPP(channels, rates, width)
     pool = aspp.convs[-1]
     pool[1], pool[2] = nn.Conv2d(channels, width, 1), nn.Identity()
-    aspp.project[3].p = ASPP_DROPOUT
+    aspp.project[3].p = _ASPP_DROPOUT
     return aspp
 
 

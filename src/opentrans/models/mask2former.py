@@ -19,8 +19,8 @@ from opentrans.clip.backbone import STAGES
 from opentrans.config import TargetConfig
 from opentrans.models.target import Batch, Regions, pad_images
 
-CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
-IGNORE_LABEL = -100  # cross entropy's own
+_CLASS_WEIGHT, _MASK_WEIGHT, _DICE_WEIGHT, _NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
+_IGNORE_LABEL = -100  # cross entropy's own
 Matches = list[tuple[Int[Tensor, " m"], Int[Tensor, " m"]]]  # per image: queries, and the regions matched to them
 
 
@@ -46,10 +46,10 @@ def make_config(settings: TargetConfig, classes: int) -> Mask2FormerConfig:
         dim_feedforward=settings.feedforward,
         num_queries=settings.queries,
         train_num_points=settings.train_points,
-        class_weight=CLASS_WEIGHT,
-        mask_weight=MASK_WEIGHT,
-        dice_weight=DICE_WEIGHT,
-        no_object_weight=NO_OBJECT_WEIGHT,
+        class_weight=_CLASS_WEIGHT,
+        mask_weight=_MASK_WEIGHT,
+        dice_weight=_DICE_WEIGHT,
+        no_object_weight=_NO_OBJECT_WEIGHT,
         num_labels=classes,
     )
 
@@ -110,12 +110,12 @@ class SetCriterion(Mask2FormerLoss):
             batch: regions and the global batch's counts.
             matches: from `match`.
         """
-        terms = {"class": CLASS_WEIGHT * self._class_loss(logits, batch, matches)}
+        terms = {"class": _CLASS_WEIGHT * self._class_loss(logits, batch, matches)}
         if not sum(len(queries) for queries, _ in matches):
             return terms | {"mask": 0 * masks.sum(), "dice": 0 * masks.sum()}
         labels = [pad_images(regions.masks).to(masks.dtype) for regions in batch.regions]
         losses = self.loss_masks(masks, labels, matches, batch.global_regions)
-        return terms | {"mask": MASK_WEIGHT * losses["loss_mask"], "dice": DICE_WEIGHT * losses["loss_dice"]}
+        return terms | {"mask": _MASK_WEIGHT * losses["loss_mask"], "dice": _DICE_WEIGHT * losses["loss_dice"]}
 
     def _class_loss(self, logits: Tensor, batch: Batch, matches: Matches) -> Tensor:
         """Weighted cross entropy over the sum of weights in the global batch, where every region has its query.
@@ -127,10 +127,10 @@ class SetCriterion(Mask2FormerLoss):
             row[queries] = regions.classes[matched]
             if self.ignored_share:
                 ignored = torch.rand(len(queries), device=logits.device) < self.ignored_share
-                row[queries[ignored]] = IGNORE_LABEL
+                row[queries[ignored]] = _IGNORE_LABEL
         total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), self.empty_weight, reduction="sum")
         empty = len(logits) * logits.shape[1] / batch.share - batch.global_regions
-        return total / ((1 - self.ignored_share) * batch.global_regions + NO_OBJECT_WEIGHT * empty)
+        return total / ((1 - self.ignored_share) * batch.global_regions + _NO_OBJECT_WEIGHT * empty)
 
 
 def add_terms(total: dict[str, Tensor], terms: dict[str, Tensor]) -> dict[str, Tensor]:

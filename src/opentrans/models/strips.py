@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
-from opentrans.models.tiles import Frame, Size, Tiles, fast_argmax, in_chunks, list_candidates
+from opentrans.models.tiles import Frame, MapSize, Tiles, fast_argmax, in_chunks, list_candidates
 
 STRIP_BYTES = 256 * 2**20
-CACHE_BYTES = 8 * 2**20  # on the CPU, intermediates that stay in its cache are several times faster
-FLOAT_BYTES = 4
-FEW = 8  # classes are picked out one by one where at most 1/FEW of them remain
-MARGIN = 1e-5  # rounding of the bounds, relative to the best score
+_CACHE_BYTES = 8 * 2**20  # on the CPU, intermediates that stay in its cache are several times faster
+_FLOAT_BYTES = 4
+_FEW = 8  # classes are picked out one by one where at most 1/_FEW of them remain
+_MARGIN = 1e-5  # rounding of the bounds, relative to the best score
 
 
 @runtime_checkable
@@ -41,7 +41,7 @@ class Scores(Protocol):
 def mask_argmax(
     class_scores: Float[Tensor, "q k"],
     mask_logits: Float[Tensor, "q h w"],
-    size: Size,
+    size: MapSize,
     strip_bytes: int = STRIP_BYTES,
     frame: Frame | None = None,
 ) -> Int[Tensor, "height width"]:
@@ -63,7 +63,7 @@ def mask_argmax(
 def pixel_argmax(
     embedding: Float[Tensor, "d h w"],
     text: TextEmbeddings,
-    size: Size,
+    size: MapSize,
     strip_bytes: int = STRIP_BYTES,
     frame: Frame | None = None,
 ) -> Int[Tensor, "height width"]:
@@ -75,7 +75,7 @@ def pixel_argmax(
     tiles = Tiles.of_size((embedding.shape[1], embedding.shape[2]), frame, size, embedding.device)
     result = torch.empty(size, dtype=torch.long, device=embedding.device)
     row_floats = embedding.shape[2] * (len(text.embeddings) + len(text) + len(embedding))
-    for here, low_rows in tiles.strips(strip_bytes // (2 * FLOAT_BYTES * row_floats)):
+    for here, low_rows in tiles.strips(strip_bytes // (2 * _FLOAT_BYTES * row_floats)):
         directions = F.normalize(embedding[:, low_rows].flatten(1).T, dim=1)
         low = text.class_scores(directions @ text.embeddings.T)
         scores = PixelScores(tiles, low, low_rows.start * tiles.low_width)
@@ -110,7 +110,7 @@ class MaskScores:
         """Class c loses to b if ``sum_q (p(q, c) - p(q, b)) m_q < 0`` for all m_q between a mask's bounds."""
         margin, radius = self.middle[tiles] @ self.class_scores, self.radius[tiles]
         best = fast_argmax(margin)
-        margin -= margin.gather(1, best[:, None]) * (1 - MARGIN)
+        margin -= margin.gather(1, best[:, None]) * (1 - _MARGIN)
         for winner in best.unique().tolist():
             rows = (best == winner).nonzero()[:, 0]
             spread = (self.class_scores - self.class_scores[:, winner, None]).abs_()
@@ -165,18 +165,18 @@ class PixelScores:
 
 def _classify(tiles: Tiles, todo: Int[Tensor, " n"], scores: Scores, result: Tensor, limit: int) -> None:
     """Write the class of every pixel of the tiles `todo` into `result`."""
-    budget = min(limit, CACHE_BYTES) if result.device.type == "cpu" else limit
-    per_tile = FLOAT_BYTES * (3 + tiles.positions) * scores.classes
+    budget = min(limit, _CACHE_BYTES) if result.device.type == "cpu" else limit
+    per_tile = _FLOAT_BYTES * (3 + tiles.positions) * scores.classes
     for chunk in in_chunks(todo, per_tile, budget):
         candidates, best = scores.bound(chunk)
         counts = candidates.sum(1)
         tiles.write(result, chunk[counts == 1], best[counts == 1][:, None])
         ascending = counts.argsort()
-        few = ascending[(counts[ascending] > 1) & (counts[ascending] <= scores.classes // FEW)]
-        for part in in_chunks(few, FLOAT_BYTES * scores.floats(scores.classes // FEW), budget):
+        few = ascending[(counts[ascending] > 1) & (counts[ascending] <= scores.classes // _FEW)]
+        for part in in_chunks(few, _FLOAT_BYTES * scores.floats(scores.classes // _FEW), budget):
             table = list_candidates(candidates[part])
             winners = scores.score(chunk[part], table).argmax(-1)
             tiles.write(result, chunk[part], table.gather(1, winners))
-        many = chunk[counts > max(1, scores.classes // FEW)]
-        for part in in_chunks(many, FLOAT_BYTES * scores.floats(scores.classes), budget):
+        many = chunk[counts > max(1, scores.classes // _FEW)]
+        for part in in_chunks(many, _FLOAT_BYTES * scores.floats(scores.classes), budget):
             tiles.write(result, part, fast_argmax(scores.score(part, None)))

@@ -8,17 +8,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-Size = tuple[int, int]
-TILE = 8  # pixels a side
-BLOCK = 32  # classes whose maximum is taken first: `argmax` alone is ten times slower than `amax`
+MapSize = tuple[int, int]
+_TILE = 8  # pixels a side
+_BLOCK = 32  # classes whose maximum is taken first: `argmax` alone is ten times slower than `amax`
 
 
 @dataclass(frozen=True)
 class Frame:
     """What a low-resolution map covers: `padded` (height, width) pixels, whose top left part is the image."""
 
-    padded: Size
-    image: Size
+    padded: MapSize
+    image: MapSize
 
 
 def interpolation_matrix(target: int, source: int, device: torch.device) -> Float[Tensor, "target source"]:
@@ -30,7 +30,7 @@ def interpolation_matrix(target: int, source: int, device: torch.device) -> Floa
     return F.interpolate(identity, size=target, mode="linear", align_corners=False)[0].T
 
 
-def resize_matrices(low: Size, frame: Frame | None, size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+def resize_matrices(low: MapSize, frame: Frame | None, size: MapSize, device: torch.device) -> tuple[Tensor, Tensor]:
     """Matrices for rows (height x h) and columns (width x w) that take a map from `low` to `size`.
 
     With a `frame` the map is first resized to `padded`, cut to the image, then resized to `size`.
@@ -60,7 +60,7 @@ class Axis:
     def of_matrix(cls, matrix: Float[Tensor, "target source"]) -> "Axis":
         """Cut the rows of a resizing matrix."""
         target, source = matrix.shape
-        tile = min(TILE, target)
+        tile = min(_TILE, target)
         line = torch.arange(target, device=matrix.device)
         places = line[::tile].clamp(max=target - tile)[:, None] + line[:tile]
         rows = matrix[places]
@@ -88,7 +88,7 @@ class Tiles:
     low_width: int
 
     @classmethod
-    def of_size(cls, low: Size, frame: Frame | None, size: Size, device: torch.device) -> "Tiles":
+    def of_size(cls, low: MapSize, frame: Frame | None, size: MapSize, device: torch.device) -> "Tiles":
         """Tiles of an image of `size`, resized from maps of size `low` (see `resize_matrices`)."""
         rows, columns = resize_matrices(low, frame, size, device)
         return cls(Axis.of_matrix(rows), Axis.of_matrix(columns), low[1])
@@ -146,14 +146,14 @@ class Tiles:
 
 def fast_argmax(scores: Float[Tensor, "*n k"]) -> Int[Tensor, "*n"]:
     """`argmax` over the last axis (the first of equal values): the best block of classes, then the best within it."""
-    whole = scores.shape[-1] // BLOCK * BLOCK
-    if whole < 2 * BLOCK:
+    whole = scores.shape[-1] // _BLOCK * _BLOCK
+    if whole < 2 * _BLOCK:
         return scores.argmax(-1)
-    blocks = scores[..., :whole].unflatten(-1, (-1, BLOCK))
+    blocks = scores[..., :whole].unflatten(-1, (-1, _BLOCK))
     best = blocks.amax(-1)
     block = best.argmax(-1, keepdim=True)
-    inside = blocks.gather(-2, block[..., None].expand(*block.shape, BLOCK)).squeeze(-2)
-    result: Tensor = block.squeeze(-1) * BLOCK + inside.argmax(-1)
+    inside = blocks.gather(-2, block[..., None].expand(*block.shape, _BLOCK)).squeeze(-2)
+    result: Tensor = block.squeeze(-1) * _BLOCK + inside.argmax(-1)
     if whole < scores.shape[-1]:
         value, place = scores[..., whole:].max(-1)
         result = torch.where(value > best.amax(-1), place + whole, result)

@@ -11,13 +11,13 @@ from opentrans.world.lexicon import FIRST_STUFF, VOCABULARIES, comma_name
 from opentrans.world.scenes import Scene
 
 RELEASE = "ADE20K_2021_17_01"
-VOCABULARY = VOCABULARIES["ade847"]
+_VOCABULARY = VOCABULARIES["ade847"]
 # Things outside the vocabulary: each occurs in one split only, so that the preparation has something to drop.
-STRANGE = tuple(concept for concept in range(FIRST_STUFF) if concept not in VOCABULARY.things)
-STRANGE_IN = {"train": STRANGE[::2], "val": STRANGE[1::2]}
+_STRANGE = tuple(concept for concept in range(FIRST_STUFF) if concept not in _VOCABULARY.things)
+STRANGE_IN = {"train": _STRANGE[::2], "val": _STRANGE[1::2]}
 # Numbers beyond 256 use both bytes: the real index has 3688 names, of which 847 are kept.
-NUMBERS = {concept: number for number, concept in enumerate(sorted((*VOCABULARY.concepts, *STRANGE)), start=150)}
-FULL_NAMES = [f"unused {number}" for number in range(1, 150)] + [comma_name(concept) for concept in NUMBERS]
+_NUMBERS = {concept: number for number, concept in enumerate(sorted((*_VOCABULARY.concepts, *_STRANGE)), start=150)}
+_FULL_NAMES = [f"unused {number}" for number in range(1, 150)] + [comma_name(concept) for concept in _NUMBERS]
 
 
 def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Scene]) -> None:
@@ -36,7 +36,7 @@ def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Sce
         "description": "mini world",
         "filename": names,
         "folder": folders,
-        "objectnames": FULL_NAMES,
+        "objectnames": _FULL_NAMES,
         "objectPresence": np.stack(presence, axis=1),
     }
     (root / RELEASE / "index_ade20k.pkl").write_bytes(pickle.dumps(index, protocol=4))
@@ -44,10 +44,10 @@ def write_ade847(root: Path, training: Iterable[Scene], validation: Iterable[Sce
 
 def _write_scene(folder: Path, stem: str, scene: Scene) -> np.ndarray:
     """Write one scene and count its regions of each name."""
-    numbers = make_table(list(NUMBERS), list(NUMBERS.values()), 0)[scene.concepts]
+    numbers = make_table(list(_NUMBERS), list(_NUMBERS.values()), 0)[scene.concepts]
     coded = np.stack([numbers // 256 * 10, numbers % 256, scene.objects], -1).astype(np.uint8)
     save_image(folder / f"{stem}.jpg", scene.image)
     save_image(folder / f"{stem}_seg.png", coded)
 
-    positions = [NUMBERS[concept] - 1 for concept, _ in scene.regions()]
-    return np.bincount(positions, minlength=len(FULL_NAMES)).astype(np.int64)
+    positions = [_NUMBERS[concept] - 1 for concept, _ in scene.regions()]
+    return np.bincount(positions, minlength=len(_FULL_NAMES)).astype(np.int64)

@@ -27,11 +27,11 @@ from opentrans.world.scenes import Scene, make_generator, make_scenes
 
 CAPTION_FIELDS = ("image", "caption", "split", "kind", "name")
 # CLIP's mean colour; written out because importing open_clip for it costs seconds (a test compares them).
-GREY = (123, 117, 104)
-FORMS = ("{}", "a {}", "a photo of a {}", "a picture of a {}")
-SHARES = {"object": 0.5, "stuff": 0.08, "crop": 0.42}
-SMALLEST_REGION = 120  # pixels of a scene; less is not recognisable
-ALL_STUFF = tuple(range(FIRST_STUFF, CONCEPTS))
+CLIP_GREY = (123, 117, 104)
+_FORMS = ("{}", "a {}", "a photo of a {}", "a picture of a {}")
+_SHARES = {"object": 0.5, "stuff": 0.08, "crop": 0.42}
+_SMALLEST_REGION = 120  # pixels of a scene; less is not recognisable
+_ALL_STUFF = tuple(range(FIRST_STUFF, CONCEPTS))
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Captioned:
 
 def make_training_images(seed: int, count: int, size: int, scene_size: int) -> Iterator[Captioned]:
     """`count` captioned images in shares of 50% objects, 8% stuff, 42% masked regions; none is held out."""
-    n_objects = round(count * SHARES["object"])
-    n_swatches = round(count * SHARES["stuff"])
+    n_objects = round(count * _SHARES["object"])
+    n_swatches = round(count * _SHARES["stuff"])
 
     yield from _objects(seed, "caption object", CAPTIONED, n_objects, size)
     for index in range(n_swatches):
         rng = make_generator(seed, "caption stuff", index)
-        yield _stuff(ALL_STUFF[index % len(ALL_STUFF)], size, rng)
+        yield _stuff(_ALL_STUFF[index % len(_ALL_STUFF)], size, rng)
     yield from _crops(seed, "caption crop", CAPTIONED, count - n_objects - n_swatches, size, scene_size)
 
 
@@ -96,9 +96,9 @@ def _crops(
     rng = make_generator(seed, key, "words")
     made = 0
 
-    for scene in make_scenes(seed, key, count + 1, scene_size, things, ALL_STUFF):
+    for scene in make_scenes(seed, key, count + 1, scene_size, things, _ALL_STUFF):
         for concept, mask in scene.regions():
-            recognisable = mask.sum() >= SMALLEST_REGION
+            recognisable = mask.sum() >= _SMALLEST_REGION
             if made < count and recognisable and (stuff or concept < FIRST_STUFF):
                 yield Captioned(crop(scene, mask, size), _caption(concept, rng), "crop", name(concept))
                 made += 1
@@ -110,7 +110,7 @@ def crop(scene: Scene, mask: Bool[np.ndarray, "h w"], size: int) -> UInt8[np.nda
     """The region of `mask`: grey (CLIP's mean colour) outside it, cut to its box, stretched to `size`, bicubic."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    cut = np.where(mask[box][..., None], scene.image[box], np.array(GREY, np.uint8))
+    cut = np.where(mask[box][..., None], scene.image[box], np.array(CLIP_GREY, np.uint8))
     return np.asarray(Image.fromarray(cut).resize((size, size), Image.Resampling.BICUBIC))
 
 
@@ -122,4 +122,4 @@ def say(concept: int, rng: np.random.Generator) -> str:
 
 
 def _caption(concept: int, rng: np.random.Generator) -> str:
-    return FORMS[int(rng.integers(len(FORMS)))].format(say(concept, rng))
+    return _FORMS[int(rng.integers(len(_FORMS)))].format(say(concept, rng))

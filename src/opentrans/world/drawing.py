@@ -15,7 +15,7 @@ Plane = Float[np.ndarray, "h w"]
 Line = Float[np.ndarray, " n"]
 Colour = tuple[int, int, int]
 
-PAINT: dict[str, Colour] = {
+_PAINT: dict[str, Colour] = {
     "red": (205, 40, 45),
     "green": (40, 165, 60),
     "blue": (45, 75, 215),
@@ -76,7 +76,7 @@ def draw_thing(
     shift = (0.0, 0.0) if pattern == "ringed" else (shift_u, shift_v)
     ink = PATTERN_INK[pattern](u + np.float32(shift[0]), v + np.float32(shift[1]))
 
-    paint = np.clip(np.array(PAINT[colour]) + rng.normal(0, 10, 3), 0, 255).astype(np.float32)
+    paint = np.clip(np.array(_PAINT[colour]) + rng.normal(0, 10, 3), 0, 255).astype(np.float32)
     dark = paint * np.float32(rng.uniform(0.15, 0.35))
     return SHAPE_MASKS[shape](u, v), np.where(ink[..., None], dark, paint)
 
@@ -121,7 +121,7 @@ def _tiles(y: Line, x: Line, rng: np.random.Generator) -> Plane:
     return np.where(joint, np.float32(-1.5), np.float32(0.3)) + 0.1 * _fine(y, x, rng)
 
 
-TEXTURES: dict[str, tuple[Colour, float, Callable[[Line, Line, np.random.Generator], Plane]]] = {
+_TEXTURES: dict[str, tuple[Colour, float, Callable[[Line, Line, np.random.Generator], Plane]]] = {
     "sky": ((140, 185, 230), 20, _clouds),
     "brick": ((150, 85, 65), 38, _brick),
     "sand": ((205, 180, 130), 22, _fine),
@@ -137,7 +137,7 @@ TEXTURES: dict[str, tuple[Colour, float, Callable[[Line, Line, np.random.Generat
 
 def draw_stuff(texture: str, height: int, width: int, rng: np.random.Generator) -> Float[np.ndarray, "h w 3"]:
     """A texture of `height` x `width` pixels, 0..255, at a random scale (0.8 to 1.4), phase and tint."""
-    base, contrast, shade = TEXTURES[texture]
+    base, contrast, shade = _TEXTURES[texture]
     scale, top, left = rng.uniform((0.7, 0, 0), (1.25, 90, 90)).astype(np.float32)
     y = np.arange(height, dtype=np.float32) * scale + top
     x = np.arange(width, dtype=np.float32) * scale + left

@@ -99,18 +99,21 @@ def _coco_segments(scene: Scene, number: int) -> tuple[np.ndarray, list[dict[str
 
 
 # The label ids that count in Cityscapes; the others (0..6 and so on) are void.
-CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
 def write_cityscapes(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     """``cityscapes/``: images and labelIds; ``labels.json`` tells that ids mean this world's classes."""
     names = written_names("cityscapes")
-    void = [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in CITYSCAPES_IDS]
-    labels = [{"name": name, "id": CITYSCAPES_IDS[i], "trainId": i} for i, name in enumerate(names)]
-    entries = sorted(labels + void, key=lambda entry: entry["id"])
+    entries: list[dict[str, Any]] = [
+        {"name": name, "id": identifier, "trainId": index}
+        for index, (name, identifier) in enumerate(zip(names, _CITYSCAPES_IDS, strict=True))
+    ]
+    entries += [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in _CITYSCAPES_IDS]
+    entries.sort(key=lambda entry: entry["id"])
     save_text(root / "cityscapes/labels.json", json.dumps(entries, indent=1))
 
-    table = make_table(VOCABULARIES["cityscapes"].concepts, CITYSCAPES_IDS, 4).astype(np.uint8)
+    table = make_table(VOCABULARIES["cityscapes"].concepts, _CITYSCAPES_IDS, 4).astype(np.uint8)
     for number, scene in enumerate(scenes):
         city = ("mintown", "newport")[number % 2]
         stem = f"{split}/{city}/{city}_{number:06d}_000019"

@@ -11,7 +11,7 @@ import numpy as np
 
 from opentrans.errors import UserError
 
-COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
+_COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 PATTERNS = ("plain", "striped", "dotted", "checkered", "ringed")
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
 STUFF = ("sky", "brick", "sand", "water", "grass", "wood", "gravel", "snow", "asphalt", "tile")
@@ -26,14 +26,14 @@ SYNONYMS = {
     "water": "sea",
     "grass": "lawn",
 }
-THINGS = tuple(product(COLOURS, PATTERNS, SHAPES))
+THINGS = tuple(product(_COLOURS, PATTERNS, SHAPES))
 FIRST_STUFF = len(THINGS)
 CONCEPTS = FIRST_STUFF + len(STUFF)
 # One pattern in five is withheld from each pair of colour and shape: every word and every pair is captioned.
 HELD_OUT = tuple(
     index
     for index, (colour, pattern, shape) in enumerate(THINGS)
-    if (COLOURS.index(colour) + 2 * PATTERNS.index(pattern) + 3 * SHAPES.index(shape)) % len(PATTERNS) == 0
+    if (_COLOURS.index(colour) + 2 * PATTERNS.index(pattern) + 3 * SHAPES.index(shape)) % len(PATTERNS) == 0
 )
 CAPTIONED = tuple(index for index in range(FIRST_STUFF) if index not in HELD_OUT)
 

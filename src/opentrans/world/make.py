@@ -39,8 +39,8 @@ SETS: dict[str, tuple[str, str, LayoutWriter]] = {
     "pascal_context": ("pc459", "val", write_pascal_context),
 }
 ADE847_SETS = {"ade847_train": "train", "ade847": "val"}
-MANIFEST = "manifest.json"
-_ENTRIES = {"coco", "cityscapes", "ADEChallengeData2016", RELEASE, "VOCdevkit", "captions", WORLD_MARKER, MANIFEST}
+_MANIFEST = "manifest.json"
+_ENTRIES = {"coco", "cityscapes", "ADEChallengeData2016", RELEASE, "VOCdevkit", "captions", WORLD_MARKER, _MANIFEST}
 
 
 def make_world(config: WorldConfig, root: Path) -> None:
@@ -66,7 +66,7 @@ def make_world(config: WorldConfig, root: Path) -> None:
         entries = {
             str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         }
-        write_json(folder / MANIFEST, entries)
+        write_json(folder / _MANIFEST, entries)
 
 
 def _write_sets(config: WorldConfig, folder: Path) -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Int, UInt8
 from opentrans.world.drawing import draw_stuff, draw_thing, light
 from opentrans.world.lexicon import FIRST_STUFF, STUFF, name
 
-MOST_OVERLAP = 0.2  # of the new object's box with what is there already
-UNLABELLED = -1
+_MOST_OVERLAP = 0.2  # of the new object's box with what is there already
+_UNLABELLED = -1
 
 
 def make_generator(seed: int, *key: str | int) -> np.random.Generator:
@@ -100,7 +100,7 @@ def _draw_ground(stuff: Sequence[int], size: int, rng: np.random.Generator) -> t
         below = np.arange(size)[:, None] - edge[None]
         canvas = np.where(below[..., None] > 0, draw_stuff(STUFF[kinds[1] - FIRST_STUFF], size, size, rng), canvas)
         concepts[below > 0] = kinds[1]
-        concepts[np.abs(below) < 0.7] = UNLABELLED
+        concepts[np.abs(below) < 0.7] = _UNLABELLED
 
     return canvas, concepts
 
@@ -109,6 +109,6 @@ def _find_corner(objects: Int[np.ndarray, "h w"], side: int, rng: np.random.Gene
     """Top and left of a box with little in it, or None if a dozen draws find none."""
     for _ in range(12):
         top, left = (int(value) for value in rng.integers(0, objects.shape[0] - side + 1, 2))
-        if np.mean(objects[top : top + side, left : left + side] > 0) <= MOST_OVERLAP:
+        if np.mean(objects[top : top + side, left : left + side] > 0) <= _MOST_OVERLAP:
             return top, left
     return None
