@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.backbone import MaskedAttentionPool
 from opentrans.clip.region_embeddings import RegionEmbeddings
-from opentrans.clip.region_encoder import crop_regions, embed_regions, pool_regions, resize_masks
+from opentrans.clip.region_encoder import cover_cells, crop_regions, embed_regions, pool_regions
 from opentrans.clip.teacher import Teacher
 from opentrans.clip.weights import CLIP_MEAN
 from opentrans.data.regions import get_boxes, get_regions
@@ -86,7 +86,7 @@ def test_a_region_smaller_than_a_grid_cell_owns_the_cell_it_lies_in():
     masks = np.zeros((2, 32, 32), bool)
     masks[0, 17:19, 9:11] = True
     masks[1, :16] = True
-    grid = resize_masks(masks, (4, 4)) > 0.5
+    grid = cover_cells(masks, (4, 4)) > 0.5
     assert grid[0].nonzero().tolist() == [[2, 1]]
     assert grid[1].sum(1).tolist() == [4, 4, 0, 0]
 

@@ -46,7 +46,7 @@ def crop_regions(image: RgbImage, masks: RegionMasks, size: int) -> Float[Tensor
     return crops
 
 
-def resize_masks(masks: RegionMasks, size: tuple[int, int]) -> Float[Tensor, "n y x"]:
+def cover_cells(masks: RegionMasks, size: tuple[int, int]) -> Float[Tensor, "n y x"]:
     """RegionMasks on a coarser grid: the share of each cell they cover, relative to the cell they cover most.
 
     So a region smaller than a cell still owns the cell it lies in.
@@ -67,7 +67,7 @@ def pool_regions(
     for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
         features = layer(features)
 
-    grid = resize_masks(masks, features.shape[-2:]).to(teacher.device)
+    grid = cover_cells(masks, features.shape[-2:]).to(teacher.device)
     return F.normalize(pool(features, grid[None])[0], dim=-1)
 
 

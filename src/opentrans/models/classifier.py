@@ -27,7 +27,9 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.register_buffer("embeddings", train_text.embeddings.clone())
         self.register_buffer("class_index", train_text.class_index.clone())
-        self.classes, self.max_scale = len(train_text), max_scale
+
+        self.classes = len(train_text)
+        self.max_scale = max_scale
         self.no_object = nn.Parameter(torch.randn(1, train_text.embeddings.shape[1]))
         self.log_scale = nn.Parameter(torch.tensor(_INITIAL_LOG_SCALE))
 
@@ -52,9 +54,9 @@ class TextClassifier(nn.Module):
     def get_seen(self, text: TextEmbeddings) -> Bool[Tensor, " k"]:
         """Which classes of `text` share a prompt (its embedding) with the training vocabulary."""
         same = (text.embeddings @ self.embeddings.T > _SAME_TEXT).any(-1)
-        return torch.zeros(len(text), dtype=torch.bool, device=same.device).index_put(
-            (text.class_index[same],), same.new_ones(())
-        )
+        seen = torch.zeros(len(text), dtype=torch.bool, device=same.device)
+        seen[text.class_index[same]] = True
+        return seen
 
 
 def class_cosines(directions: Float[Tensor, "*n d"], text: TextEmbeddings) -> Float[Tensor, "*n k"]:

@@ -40,8 +40,10 @@ def resize_matrices(low: MapSize, frame: Frame | None, size: MapSize, device: to
         if frame is None:
             matrices.append(interpolation_matrix(size[axis], low[axis], device))
             continue
+
         to_image = interpolation_matrix(frame.padded[axis], low[axis], device)[: frame.image[axis]]
         matrices.append(interpolation_matrix(size[axis], frame.image[axis], device) @ to_image)
+
     return matrices[0], matrices[1]
 
 
@@ -52,7 +54,7 @@ class Axis:
     The last tile overlaps the one before it where the size is no multiple of t.
     """
 
-    places: Int[Tensor, "n t"]
+    pixels: Int[Tensor, "n t"]
     sources: Int[Tensor, "n b"]
     weights: Float[Tensor, "n t b"]
 
@@ -62,13 +64,17 @@ class Axis:
         target, source = matrix.shape
         tile = min(_TILE, target)
         line = torch.arange(target, device=matrix.device)
-        places = line[::tile].clamp(max=target - tile)[:, None] + line[:tile]
-        rows = matrix[places]
+        pixels = line[::tile].clamp(max=target - tile)[:, None] + line[:tile]
+        rows = matrix[pixels]
+
         used = rows.ne(0).any(1)
-        first, last = used.int().argmax(1), source - used.flip(1).int().argmax(1)
+        first = used.int().argmax(1)
+        last = source - used.flip(1).int().argmax(1)
+
+        # All tiles get as many positions as the widest needs; the others' further ones have weight 0.
         width = int((last - first).max())
         sources = first.clamp(max=source - width)[:, None] + torch.arange(width, device=matrix.device)
-        return cls(places, sources, rows.gather(2, sources[:, None].expand(-1, tile, -1)))
+        return cls(pixels, sources, rows.gather(2, sources[:, None].expand(-1, tile, -1)))
 
     def bound(self, values: Tensor, dim: int, largest: bool) -> Tensor:
         """The largest (or smallest) value along `dim` that each tile reads: no resized value passes it."""
@@ -95,12 +101,12 @@ class Tiles:
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self.rows.places) * len(self.columns.places)
+        return len(self.rows.pixels) * len(self.columns.pixels)
 
     @property
     def pixels(self) -> int:
         """Pixels of one tile."""
-        return self.rows.places.shape[1] * self.columns.places.shape[1]
+        return self.rows.pixels.shape[1] * self.columns.pixels.shape[1]
 
     @property
     def positions(self) -> int:
@@ -109,19 +115,23 @@ class Tiles:
 
     def all(self) -> Int[Tensor, " n"]:
         """The numbers of all tiles."""
-        return torch.arange(len(self), device=self.rows.places.device)
+        return torch.arange(len(self), device=self.rows.pixels.device)
 
     def strips(self, low_rows: int) -> Iterator[tuple[Int[Tensor, " n"], slice]]:
         """Tiles row by row, as many rows together as read at most `low_rows` low-resolution rows (at least one)."""
-        first, last = self.rows.sources[:, 0].tolist(), (self.rows.sources[:, -1] + 1).tolist()
-        across, start = len(self.columns.places), 0
+        first = self.rows.sources[:, 0].tolist()
+        last = (self.rows.sources[:, -1] + 1).tolist()
+        across = len(self.columns.pixels)
+
+        start = 0
         for stop in range(1, len(first) + 1):
             if stop == len(first) or last[stop] - first[start] > low_rows:
                 yield self.all()[start * across : stop * across], slice(first[start], last[stop - 1])
                 start = stop
 
-    def _split(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        across = len(self.columns.places)
+    def _split(self, tiles: Int[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
+        """Row and column of each tile."""
+        across = len(self.columns.pixels)
         return tiles.div(across, rounding_mode="floor"), tiles % across
 
     def kernel(self, tiles: Int[Tensor, " n"]) -> Float[Tensor, "n t b"]:
@@ -135,12 +145,13 @@ class Tiles:
         row, column = self._split(tiles)
         return (self.rows.sources[row][:, :, None] * self.low_width + self.columns.sources[column][:, None]).flatten(1)
 
-    def write(self, image: Tensor, tiles: Int[Tensor, " n"], values: Int[Tensor, "n t"] | Int[Tensor, "n 1"]) -> None:
-        """Put values at the pixels of `tiles`."""
+    def write(self, image: Int[Tensor, "height width"], tiles: Int[Tensor, " n"], values: Int[Tensor, "n t"]) -> None:
+        """Put values at the pixels of `tiles`: one for each pixel, or one for all pixels of a tile."""
         row, column = self._split(tiles)
-        rows, columns = self.rows.places[row], self.columns.places[column]
+        rows, columns = self.rows.pixels[row], self.columns.pixels[column]
         shape = (len(tiles), rows.shape[1], columns.shape[1])
         values = values.view(shape) if values.shape[1] == self.pixels else values[:, :, None].expand(shape)
+
         image[rows[:, :, None], columns[:, None]] = values
 
 
@@ -149,24 +160,27 @@ def fast_argmax(scores: Float[Tensor, "*n k"]) -> Int[Tensor, "*n"]:
     whole = scores.shape[-1] // _BLOCK * _BLOCK
     if whole < 2 * _BLOCK:
         return scores.argmax(-1)
+
     blocks = scores[..., :whole].unflatten(-1, (-1, _BLOCK))
     best = blocks.amax(-1)
     block = best.argmax(-1, keepdim=True)
     inside = blocks.gather(-2, block[..., None].expand(*block.shape, _BLOCK)).squeeze(-2)
+
     result: Tensor = block.squeeze(-1) * _BLOCK + inside.argmax(-1)
     if whole < scores.shape[-1]:
-        value, place = scores[..., whole:].max(-1)
-        result = torch.where(value > best.amax(-1), place + whole, result)
+        value, position = scores[..., whole:].max(-1)
+        result = torch.where(value > best.amax(-1), position + whole, result)
+
     return result
 
 
 def list_candidates(candidates: Bool[Tensor, "n k"]) -> Int[Tensor, "n s"]:
     """The classes marked in each row (at least one), ascending; shorter rows repeat their last one."""
-    row, place = candidates.nonzero(as_tuple=True)
+    row, class_index = candidates.nonzero(as_tuple=True)
     counts = candidates.sum(1)
     rank = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
     table = torch.zeros(len(counts), int(counts.max()), dtype=torch.long, device=row.device)
-    table[row, rank] = place
+    table[row, rank] = class_index
     return table.cummax(1).values
 
 
