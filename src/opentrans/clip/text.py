@@ -71,9 +71,9 @@ class TextEmbeddings:
         save_tensors(path, {"embeddings": self.embeddings, "class_index": self.class_index})
 
     @classmethod
-    def load(cls, path: Path) -> "TextEmbeddings":
-        """Read what `save` wrote."""
-        tensors, _ = load_tensors(path, _REMEDY)
+    def load(cls, path: Path | str) -> "TextEmbeddings":
+        """Read what `save` wrote; anything else is a `UserError`."""
+        tensors, _ = load_tensors(Path(path), _REMEDY)
         if tensors.keys() != {"embeddings", "class_index"}:
             raise UserError(path, "tensors embeddings and class_index expected", _REMEDY)
         return cls(tensors["embeddings"], tensors["class_index"])
