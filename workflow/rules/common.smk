@@ -11,10 +11,9 @@ REPOSITORY = (
 )
 sys.path.insert(0, str(REPOSITORY / "src"))
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
-from opentrans.config import merge, parse_config
+from opentrans.config import merge, parse_config, read_config_file
 from opentrans.errors import UserError
 from opentrans.runs.table import read_experiments, runs_of
 from opentrans.system.files import write_text
@@ -32,10 +31,13 @@ def get_project_file(path):
 
 
 # A workflow that takes this one as a module hands over an overlay, and `configfile:` is passed over.
-BASE = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = read_config_file(REPOSITORY / "config/config.yaml")
 
 try:
-    CONFIG = parse_config(merge(BASE, config), "configuration")
+    # Snakemake has merged these already, but takes the last of two equal keys, which is an error here.
+    for path in workflow.configfiles:
+        read_config_file(Path(path))
+    CONFIG = parse_config(merge(DEFAULT, config), "configuration")
     EXPERIMENTS = read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
