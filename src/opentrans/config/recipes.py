@@ -47,7 +47,6 @@ class SubnetworkRecipe(Section):
     memory_format: MemoryFormat = "contiguous"
     checkpoint_every: Count = 1000
     optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
-    rewind: Literal["none", "initial"] = "none"
     layout: Literal["global", "per_layer"] = "global"
     match: str | None = None
 

@@ -120,12 +120,11 @@ class TraceConfig(Section):
 class FigureConfig(Section):
     """What the figures show: the benchmark of Figures 1, 5 and 8 and how many of its images are drawn.
 
-    `image_ids` names the images instead; otherwise they lie evenly spaced in the prepared benchmark's order.
+    They lie evenly spaced in the prepared benchmark's order.
     """
 
     benchmark: Benchmark = "pc59"
     images: Count = 6
-    image_ids: list[str] = []
 
 
 class ThreadConfig(Section):

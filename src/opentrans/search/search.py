@@ -135,7 +135,6 @@ class Search:
         self.unfinished, self.identity = unfinished, dict(identity or {})
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
-        self.start = copy.deepcopy(self.student.backbone.state_dict())
         self.log: list[LogRow] = []
         self.iteration = self.round_iterations = 0
         self.round_loss = 0.0
@@ -179,18 +178,13 @@ class Search:
         self.round_iterations, self.round_loss = 0, 0.0
 
     def prune(self, kept: int) -> None:
-        """End a round: remove the smallest weights until `kept` remain; rewind the survivors if the recipe says so.
+        """End a round: remove the smallest weights until `kept` remain.
 
         `removed` notes the values that go (those that have gone before are zero by now).
-
-        A rewind also resets batch norm and the optimiser: the next round starts as the first did.
         """
         masks = prune_smallest(get_prunable(self.student.backbone), self.masks, count_kept(self.masks) - kept)
         for name, weight in get_prunable(self.student.backbone).items():
             self.removed[name] += weight.detach() * ~masks[name]
-        if self.recipe.rewind == "initial":
-            self.student.backbone.load_state_dict(self.start)
-            self.build_optimizer()
         self.set_masks(masks)
 
     def train(self, iterations: int, progress: tqdm, stop: Stop) -> float:
