@@ -159,9 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
     from benchmarks.cost_page import PAGE, write_page
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "--config", type=Path, nargs="+", default=[ROOT / "config/config.yaml", ROOT / "config/paper.yaml"]
-    )
+    parser.add_argument("--config", type=Path, nargs="+", default=[ROOT / "config/paper.yaml"])
     parser.add_argument("--repeats", type=int, default=10, help="measured steps of each kind")
     parser.add_argument("--classes", type=int, default=133, help="size of the vocabulary")
     parser.add_argument("--record", type=Path, default=RESULT)

@@ -28,7 +28,7 @@ class UserError(Exception):
     """Bad input: printed as one line without a traceback, exit status 2.
 
     Args:
-        where: the file (and field) at fault, for example ``config/config.yaml: teacher.lr``.
+        where: the file (and field) at fault, for example ``config/mini.yaml: teacher.lr``.
         problem: what is wrong with it.
         remedy: what the user can do.
     """

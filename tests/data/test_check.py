@@ -22,7 +22,7 @@ def settings(raw: Path, tmp_path: Path) -> Path:
 
 def check(settings: Path, *options: str) -> int:
     try:
-        return main(["data", "check", "--config", "config/config.yaml", str(settings), *options])
+        return main(["data", "check", "--config", "config/mini.yaml", str(settings), *options])
     except SystemExit as done:
         return int(done.code or 0)
 

@@ -7,7 +7,7 @@ import pytest
 from opentrans import cli
 from opentrans.runs.provenance import SUFFIX, verify
 
-CONFIG = Path(__file__).parents[2] / "config/config.yaml"
+CONFIG = Path(__file__).parents[2] / "config/mini.yaml"
 
 
 @pytest.fixture

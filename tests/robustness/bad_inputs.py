@@ -359,7 +359,7 @@ refused(PLAN, "alpha that is no number", "two")(lambda f: plan(f, GOOD_ROW.repla
 
 
 def configuration(f, content):
-    return load_config([ROOT / "config/config.yaml", wrote(f / "c.yaml", content)])
+    return load_config([ROOT / "config/mini.yaml", wrote(f / "c.yaml", content)])
 
 
 refused(CONFIG, "unknown key", "seedz")(lambda f: configuration(f, "seedz: [1]"))
@@ -375,7 +375,7 @@ refused(CONFIG, "missing file", "no such configuration file")(lambda f: load_con
 def experiment_table(f, *rows):
     header = "table,row,target,subnetwork,freeze,benchmarks,evaluate"
     return read_experiments(
-        wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/config.yaml"])
+        wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/mini.yaml"])
     )
 
 

@@ -49,7 +49,7 @@ from opentrans.runs.table import read_experiments
 from opentrans.training.checkpoint import load_checkpoint
 from small_settings import SMALL
 
-CONFIG = load_config([ROOT / "config/config.yaml"])
+CONFIG = load_config([ROOT / "config/mini.yaml"])
 
 
 def encode(kind):
