@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from opentrans.config import Config, load_config, merge, parse_config, read_config_file
+from opentrans.config import Config, list_config_files, load_config, merge, parse_config, read_config_file
 from opentrans.config.loading import fill_likes, lay_over_extended
 from opentrans.config.schema import describe_files
 from opentrans.errors import UserError
@@ -197,6 +197,12 @@ def test_extended_files_lie_below_in_the_order_of_their_naming(write):
 def test_of_several_files_the_last_extends_counts(write):
     first, last = write("first.yaml", "extends: config/mini.yaml"), write("last.yaml", "extends: config/paper.yaml")
     assert load_config([first, last]) == load_config([PAPER])
+
+
+def test_a_record_can_name_all_files_that_were_read(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    smoke = FOLDER / "smoke.yaml"
+    assert list_config_files([DEFAULT, smoke]) == [DEFAULT, smoke, PAPER, BASE]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ def call_verify(folder, capsys):
 def test_a_result_says_where_it_comes_from(results):
     record = json.loads((results / f"results.csv.collect-results{SUFFIX}").read_text())
     assert list(record["outputs"]) == ["results.csv"]
-    assert all(name.startswith("evaluations/") or name.endswith("config.yaml") for name in record["inputs"])
+    assert all(
+        name.startswith("evaluations/") or name.endswith(("config/mini.yaml", "config/base.yaml"))
+        for name in record["inputs"]
+    )
     assert len(record["code"]) == 16
     assert len(record["configuration_sha256"]) == 64
     assert {"opentrans", "Python", "torch", "numpy"} <= set(record["versions"])

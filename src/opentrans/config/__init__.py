@@ -5,7 +5,7 @@ and written in `config/mini.yaml` and `config/paper.yaml`; the rest has one defa
 key, and how files are laid over each other.
 """
 
-from opentrans.config.loading import load_config, merge, parse_config, read_config_file
+from opentrans.config.loading import list_config_files, load_config, merge, parse_config, read_config_file
 from opentrans.config.profile import Config
 from opentrans.config.recipes import FreezeRecipe, OptimizerConfig, SubnetworkRecipe, TargetConfig, TrainingConfig
 from opentrans.config.sections import DataConfig, PretrainingConfig, TeacherConfig, ThreadConfig, WorldConfig
@@ -24,6 +24,7 @@ __all__ = [
     "ThreadConfig",
     "TrainingConfig",
     "WorldConfig",
+    "list_config_files",
     "load_config",
     "merge",
     "parse_config",

@@ -25,10 +25,19 @@ def load_config(paths: Sequence[Path]) -> Config:
     Raises:
         UserError: a file cannot be read, or what they come to is no valid configuration.
     """
+    return parse_config(_merge_files(paths), paths[-1])
+
+
+def list_config_files(paths: Sequence[Path]) -> list[Path]:
+    """All files that `load_config` reads for `paths`: these and what they extend."""
+    return [*paths, *(path for path, _ in _read_extended(_merge_files(paths), paths[-1]))]
+
+
+def _merge_files(paths: Sequence[Path]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for path in paths:
         content = merge(content, read_config_file(path))
-    return parse_config(content, paths[-1])
+    return content
 
 
 def parse_config(content: dict[str, Any], where: object) -> Config:
@@ -65,8 +74,18 @@ def lay_over_extended(content: dict[str, Any], where: object) -> dict[str, Any]:
     Raises:
         UserError: such a file is missing or unreadable, or they extend each other in a circle.
     """
-    layers, names = [content], list[str]()
-    while (name := layers[-1].get("extends")) is not None:
+    merged: dict[str, Any] = {}
+    for _, layer in reversed(_read_extended(content, where)):
+        merged = merge(merged, layer)
+    merged = merge(merged, content)
+    merged.pop("extends", None)
+    return merged
+
+
+def _read_extended(content: dict[str, Any], where: object) -> list[tuple[Path, dict[str, Any]]]:
+    """The files below `content` and what they hold, from the top down."""
+    layers, names = list[tuple[Path, dict[str, Any]]](), list[str]()
+    while (name := content.get("extends")) is not None:
         if not isinstance(name, str):
             raise UserError(f"{where}: extends", f"{name!r} is no file", "name one, for example config/mini.yaml")
         if name in names:
@@ -77,13 +96,11 @@ def lay_over_extended(content: dict[str, Any], where: object) -> dict[str, Any]:
         path = Path(name) if Path(name).exists() else REPOSITORY / name
         if not path.exists():
             raise UserError(f"{where}: extends", f"no such file: {name}", "name one, for example config/mini.yaml")
-        names.append(name)
-        layers.append(read_config_file(path))
 
-    merged: dict[str, Any] = {}
-    for layer in reversed(layers):
-        merged = merge(merged, {key: value for key, value in layer.items() if key != "extends"})
-    return merged
+        content = read_config_file(path)
+        names.append(name)
+        layers.append((path, content))
+    return layers
 
 
 def fill_likes(content: dict[str, Any], where: object) -> dict[str, Any]:
