@@ -1,13 +1,18 @@
+def get_traced_subnetwork(wildcards):
+    """The subnetwork that holds the removed weights, where traces are of the weights before the mask."""
+    return FILES.get_removed_weights(wildcards, CONFIG.traces.weights)
+
+
 rule trace_alphas:
     input:
-        run=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
+        run=RESULTS.checkpoint(),
         subnetwork=get_traced_subnetwork,
     output:
-        trace=f"{RESULTS}/alphas/{RUN}/alphas.csv",
+        trace=RESULTS.alphas(),
     log:
-        f"{LOGS}/trace_alphas/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"trace_alphas/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/trace_alphas/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"trace_alphas/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -23,19 +28,19 @@ rule trace_alphas:
     message:
         "Alpha of {wildcards.target} in training: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans trace-alphas --config {params.config} --estimator {params.estimator} --run {input.run}"
-        " {params.before} --output {output.trace} > {log} 2>&1"
+        "python -m opentrans trace-alphas --config {params.config:q} --estimator {params.estimator:q} --run {input.run:q}"
+        " {params.before:q} --output {output.trace:q} > {log:q} 2>&1"
 
 
 rule plot_alphas:
     input:
-        alphas=get_traces(),
+        alphas=FILES.get_traces(),
     output:
         mark_figures(ALPHA_FIGURES),
     log:
-        f"{LOGS}/plot_alphas.log",
+        RESULTS.log("plot_alphas"),
     benchmark:
-        f"{JOBS}/plot_alphas.tsv"
+        RESULTS.job("plot_alphas")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -50,5 +55,5 @@ rule plot_alphas:
     message:
         "Alpha before, during and after fine-tuning"
     shell:
-        "python -m opentrans plot-alphas --config {params.config} --alphas {input.alphas}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-alphas --config {params.config:q} --alphas {input.alphas:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -30,6 +30,14 @@ class RunId:
     seed: int
 
 
+@dataclass(frozen=True, order=True)
+class SubnetworkId:
+    """The names that identify a subnetwork; every run that starts from it shares it."""
+
+    subnetwork: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One row of a table. `evaluate` is False where only the costs are shown (Table 4)."""
@@ -116,11 +124,3 @@ def runs_of(
     rows = [row for row in experiments if row.table in tables and (row.evaluate or not evaluated_only)]
     runs = (RunId(row.target, row.subnetwork, row.freeze, seed) for seed in seeds for row in rows)
     return list(dict.fromkeys(runs))
-
-
-def benchmarks_of(experiments: Iterable[Experiment], tables: Collection[int], run: RunId) -> list[str]:
-    """The benchmarks on which the rows of `tables` evaluate `run`, each once, in the experiment table's order."""
-    identity = (run.target, run.subnetwork, run.freeze)
-    rows = [row for row in experiments if row.table in tables and row.evaluate]
-    named = (name for row in rows if (row.target, row.subnetwork, row.freeze) == identity for name in row.benchmarks)
-    return list(dict.fromkeys(named))
