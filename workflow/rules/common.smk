@@ -19,7 +19,15 @@ from opentrans.errors import UserError
 from opentrans.runs.code_digest import export_interpreter, hash_sources
 from opentrans.runs.find import name_config
 from opentrans.runs.layout import FIT_JOB, RUN_JOB, SUBNETWORK_JOB, WARM_UP_JOB
-from opentrans.runs.selection import SEARCH_PROMPTS, TRAINING_SET, Selection
+from opentrans.runs.selection import (
+    ALPHA_FIGURES,
+    IMAGE_FIGURES,
+    SEARCH_PROMPTS,
+    SUBNETWORK_FIGURES,
+    TRAINING_FIGURES,
+    TRAINING_SET,
+    Selection,
+)
 from opentrans.runs.table import read_experiments
 from opentrans.system.files import write_text
 
@@ -49,40 +57,11 @@ PAPER = get_project_file("config/paper_results.csv")
 CLAIMS = get_project_file(CONFIG.claims)
 REPORT = Path(get_project_file("workflow/report"))
 EXPERIMENT_TABLE = get_project_file(CONFIG.experiments)
-# Figures and how Snakemake's report lists them, by the rule that draws them.
-RESULT_FIGURES = (
-    {
-        "table1_mean": "Table 1: mean mIoU",
-        "table1_benchmarks": "Table 1: mIoU by benchmark",
-        "figure1": "1: mIoU against FLOPs",
-        "miou_density": "mIoU against density",
-    }
-    if 1 in CONFIG.tables
-    else {}
-)
-SUBNETWORK_FIGURES = {
-    "density_layers": "density of each layer",
-    "density_rounds": "course of the search",
-}
-TRAINING_FIGURES = {
-    "training_subnetworks": "training loss by subnetwork",
-    "training_freezing": "training loss by freeze recipe",
-}
-ALPHA_FIGURES = {
-    "figure6": "6: alpha before fine-tuning",
-    "figure7": "7: median of alpha during fine-tuning",
-    "figure9": "9: alpha before and after",
-}
-IMAGE_FIGURES = {
-    "figure5": "5: predictions",
-    "figure8": "8: more predictions",
-}
-FIGURES = (*RESULT_FIGURES, *SUBNETWORK_FIGURES, *TRAINING_FIGURES)
 # The default target makes the tables of the configuration, `paper` all tables of the experiment table.
 # What else each of the two writes: collected results and report, by the tables they hold and the figures.
 SCOPES = {
-    "summary": (CONFIG.tables, FIGURES),
-    "report": (FILES.all_tables, (*FIGURES, *ALPHA_FIGURES, *IMAGE_FIGURES)),
+    "summary": (CONFIG.tables, FILES.summary_figures),
+    "report": (FILES.all_tables, FILES.report_figures),
 }
 COLLECTED = {
     "summary": RESULTS.collected("results"),
@@ -173,11 +152,6 @@ def get_before_mask_option(wildcards, input):
     return ["--before-mask", *input.subnetwork] if input.subnetwork else []
 
 
-def format_trace_option(traced):
-    """The command-line option for a training whose alpha is followed."""
-    return ["--trace-points", str(CONFIG.traces.points)] if traced else []
-
-
 # Resources.
 
 
@@ -196,20 +170,6 @@ def get_run_gpus(wildcards):
 def get_memory(kind):
     """Main memory of a job of this kind in megabytes; more at every attempt."""
     return lambda wildcards, attempt: getattr(CONFIG.memory_mb, kind) * attempt
-
-
-# Snakemake's own report.
-
-
-def mark_figures(names):
-    """The files of a rule that draws `names`; the SVG goes into Snakemake's report with the figure's caption."""
-    files = []
-    for name, title in names.items():
-        svg, png = (str(path) for path in FILES.get_figures([name]))
-        labels = {"figure": title}
-        caption = f"../report/{name}.rst"
-        files += [report(svg, caption, category="Figures", labels=labels), png]
-    return files
 
 
 def get_captions(name="*"):

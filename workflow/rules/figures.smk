@@ -1,10 +1,21 @@
+def mark_figures(names):
+    """The files of a rule that draws `names`; the SVG goes into Snakemake's report with the figure's caption."""
+    files = []
+    for name, title in names.items():
+        svg, png = (str(path) for path in FILES.get_figures([name]))
+        labels = {"figure": title}
+        caption = f"../report/{name}.rst"
+        files += [report(svg, caption, category="Figures", labels=labels), png]
+    return files
+
+
 rule plot_results:
     input:
         results=COLLECTED["summary"],
         costs=FILES.get_costs(CONFIG.tables),
         paper=PAPER,
     output:
-        mark_figures(RESULT_FIGURES),
+        mark_figures(FILES.result_figures),
     log:
         RESULTS.log("plot_results"),
     benchmark:

@@ -1,3 +1,8 @@
+def format_trace_option(traced):
+    """The command-line option for a training whose alpha is followed."""
+    return ["--trace-points", str(CONFIG.traces.points)] if traced else []
+
+
 def get_warm_up_trace_option(wildcards):
     """The command-line option for a warm-up that a traced run continues."""
     return format_trace_option(FILES.is_warm_up_traced(wildcards))

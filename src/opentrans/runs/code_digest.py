@@ -13,15 +13,15 @@ PACKAGE = Path(__file__).parents[1]
 @cache
 def get_imports(path: Path) -> frozenset[Path]:
     """The package's own files that the source file `path` imports, at its top or inside a function."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found |= {_locate(alias.name) for alias in node.names}
+            files |= {_locate(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {_locate(node.module), *(_locate(f"{node.module}.{alias.name}") for alias in node.names)}
+            files |= {_locate(node.module), *(_locate(f"{node.module}.{alias.name}") for alias in node.names)}
         elif isinstance(node, ast.JoinedStr):
-            found |= _locate_by_name(node)
-    return frozenset(found - {PACKAGE})
+            files |= _locate_by_name(node)
+    return frozenset(files - {PACKAGE})
 
 
 def _locate_by_name(text: ast.JoinedStr) -> set[Path]:

@@ -122,9 +122,14 @@ class DataLayout:
         """The mini world's captioned images."""
         return self.world / "captions"
 
+    @property
+    def all_prepared(self) -> Path:
+        """The folder of all prepared data sets."""
+        return self.folder / "prepared"
+
     def prepared(self, dataset: str = "{dataset}", split: str = "{split}") -> Path:
         """The folder of a prepared data set."""
-        return self.folder / "prepared" / dataset / split
+        return self.all_prepared / dataset / split
 
     def prepared_files(self, dataset: str = "{dataset}", split: str = "{split}") -> list[Path]:
         """The files that stand for a prepared data set."""

@@ -103,6 +103,8 @@ def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -
     records = sorted(folder.rglob(f"*{SUFFIX}"))
     if not records:
         raise UserError(folder, "holds no provenance record", "give the folder of results that opentrans wrote")
+
+    # Many records name the same input; it is hashed once.
     known: dict[Path, str] = {}
     findings: list[Finding] = []
     for record in records:
@@ -116,16 +118,19 @@ def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
     for kind, changed in (("outputs", "changed since it was written"), ("inputs", "not what this was made from")):
         for name, expected in content[kind].items():
             path = Path(os.path.normpath(record.parent / name))
+
             if not path.is_file():
                 yield Finding(record, f"{kind[:-1]} {name} is gone")
             elif known.setdefault(path, sha256(path)) != expected:
                 yield Finding(record, f"{kind[:-1]} {name} is {changed}" if kind == "inputs" else f"{name} {changed}")
+
     try:
         code = hash_sources(content["command"])
     except FileNotFoundError:
         code = "gone"
     if code != content["code"]:
         yield Finding(record, f"made by other code of {content['command']}", fatal=False)
+
     now, then = describe_versions(), content["versions"]
     other = [f"{name} {then[name]} (now {now.get(name, 'none')})" for name in then if now.get(name) != then[name]]
     if other:

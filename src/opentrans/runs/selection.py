@@ -27,6 +27,24 @@ SEARCH_PROMPTS = "plain"
 COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
 # The subnetwork and freeze recipe whose predictions are drawn, where a target has such a run.
 SHOWN = ("ours", "none")
+# The figures that one command draws together, by name, each with its title in a list of all figures.
+RESULT_FIGURES = {
+    "table1_mean": "Table 1: mean mIoU",
+    "table1_benchmarks": "Table 1: mIoU by benchmark",
+    "figure1": "1: mIoU against FLOPs",
+    "miou_density": "mIoU against density",
+}
+SUBNETWORK_FIGURES = {"density_layers": "density of each layer", "density_rounds": "course of the search"}
+TRAINING_FIGURES = {
+    "training_subnetworks": "training loss by subnetwork",
+    "training_freezing": "training loss by freeze recipe",
+}
+ALPHA_FIGURES = {
+    "figure6": "6: alpha before fine-tuning",
+    "figure7": "7: median of alpha during fine-tuning",
+    "figure9": "9: alpha before and after",
+}
+IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,23 @@ class Selection:
             if run.seed == self.config.seeds[0] and (best or run.target not in shown):
                 shown[run.target] = run
         return list(shown.values())
+
+    # Figures.
+
+    @property
+    def result_figures(self) -> dict[str, str]:
+        """The figures of mIoU, which are those of Table 1."""
+        return RESULT_FIGURES if 1 in self.config.tables else {}
+
+    @property
+    def summary_figures(self) -> list[str]:
+        """The figures beside the configuration's tables."""
+        return [*self.result_figures, *SUBNETWORK_FIGURES, *TRAINING_FIGURES]
+
+    @property
+    def report_figures(self) -> list[str]:
+        """The figures beside all tables."""
+        return [*self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
 
     # What is shared by all runs.
 

@@ -61,17 +61,21 @@ def read_experiments(path: Path, config: "Config") -> list[Experiment]:
     experiments = [_experiment(f"{path}: line {number}", row, config) for number, row in enumerate(rows, start=2)]
     if not experiments:
         raise UserError(path, "holds no experiment", REMEDY)
+
+    # The paper's values are joined by table and label.
     seen: set[tuple[int, str]] = set()
     for number, experiment in enumerate(experiments, start=2):
         if (experiment.table, experiment.row) in seen:
             problem = f"{experiment.row!r} occurs twice in table {experiment.table}"
             raise UserError(f"{path}: line {number}, column row", problem, "give each row of a table its own label")
         seen.add((experiment.table, experiment.row))
+
     return experiments
 
 
 def _experiment(where: str, row: Mapping[str, str | None], config: "Config") -> Experiment:
     cells = {field: (row[field] or "").strip() for field in FIELDS}
+
     for field, known in (
         ("target", config.targets),
         ("subnetwork", config.subnetworks),
@@ -79,9 +83,11 @@ def _experiment(where: str, row: Mapping[str, str | None], config: "Config") -> 
         ("evaluate", ("yes", "no")),
     ):
         _require(cells[field], known, f"{where}, column {field}")
+
     if not cells["table"].isdecimal() or not cells["row"]:
         field = "row" if cells["table"].isdecimal() else "table"
         raise UserError(f"{where}, column {field}", f"{cells[field]!r} is not a table's number or a label", REMEDY)
+
     return Experiment(
         table=int(cells["table"]),
         row=cells["row"],
