@@ -50,7 +50,7 @@ def list_commands() -> list[str]:
     return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
-def get_templates(path: Path) -> list[Path]:
+def list_templates(path: Path) -> list[Path]:
     """The files of the folder ``templates`` beside a source file that names it."""
     return list((path.parent / "templates").glob("*")) if b'"templates"' in path.read_bytes() else []
 
@@ -63,7 +63,7 @@ def get_sources(command: str) -> list[Path]:
         if path not in seen:
             seen.add(path)
             waiting.extend(get_imports(path))
-    return sorted({*seen, *(template for path in seen for template in get_templates(path))})
+    return sorted({*seen, *(template for path in seen for template in list_templates(path))})
 
 
 def hash_sources(command: str) -> str:

@@ -26,7 +26,7 @@ TRAINING_SET = ("coco", "train")
 SEARCH_PROMPTS = "plain"
 COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
 # The subnetwork and freeze recipe whose predictions are drawn, where a target has such a run.
-SHOWN = ("ours", "none")
+SHOWN_RECIPE = ("ours", "none")
 # The figures that one command draws together, by name, each with its title in a list of all figures.
 RESULT_FIGURES = {
     "table1_mean": "Table 1: mean mIoU",
@@ -88,7 +88,7 @@ class Selection:
         """The runs whose predictions are drawn: of each target that with the subnetwork `ours`, or its first."""
         shown: dict[str, RunId] = {}
         for run in self.get_evaluated_runs(self.config.tables):
-            best = (run.subnetwork, run.freeze) == SHOWN
+            best = (run.subnetwork, run.freeze) == SHOWN_RECIPE
             if run.seed == self.config.seeds[0] and (best or run.target not in shown):
                 shown[run.target] = run
         return list(shown.values())

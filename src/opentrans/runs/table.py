@@ -1,23 +1,20 @@
 """The experiment table: one row is one row of one of the paper's tables.
 
-Only the standard library is imported: the workflow reads the experiment table while it plans.
+Nothing heavy is imported: the workflow reads the experiment table while it plans.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar, get_args
 
+from opentrans.config import Benchmark, Config
 from opentrans.errors import UserError
 from opentrans.system.files import read_csv
 
-if TYPE_CHECKING:
-    from opentrans.config import Config
-
 FIELDS = ("table", "row", "target", "subnetwork", "freeze", "benchmarks", "evaluate")
-BENCHMARKS = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
 REMEDY = "config/README.md describes the columns of the experiment table"
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +48,7 @@ class Experiment:
     evaluate: bool
 
 
-def read_experiments(path: Path, config: "Config") -> list[Experiment]:
+def read_experiments(path: Path, config: Config) -> list[Experiment]:
     """Read and check the experiment table; names must be those of the configuration.
 
     Raises:
@@ -73,7 +70,7 @@ def read_experiments(path: Path, config: "Config") -> list[Experiment]:
     return experiments
 
 
-def _experiment(where: str, row: Mapping[str, str | None], config: "Config") -> Experiment:
+def _experiment(where: str, row: Mapping[str, str | None], config: Config) -> Experiment:
     cells = {field: (row[field] or "").strip() for field in FIELDS}
 
     for field, known in (
@@ -99,13 +96,13 @@ def _experiment(where: str, row: Mapping[str, str | None], config: "Config") -> 
     )
 
 
-def _benchmarks(cell: str, config: "Config", where: str) -> tuple[str, ...]:
+def _benchmarks(cell: str, config: Config, where: str) -> tuple[str, ...]:
     """``all``, or names separated by spaces; those that are configured, in the configuration's order."""
     if cell == "all":
         return tuple(config.benchmarks)
     names = cell.split()
     for name in names or [""]:
-        _require(name, BENCHMARKS, where)
+        _require(name, get_args(Benchmark), where)
     return tuple(name for name in config.benchmarks if name in names)
 
 
@@ -114,7 +111,7 @@ def _require(value: str, known: Collection[str], where: str) -> None:
         raise UserError(where, f"{value!r} is none of {', '.join(known)}", f"take one of these; {REMEDY}")
 
 
-def get_named(section: Mapping[str, Value], name: str, where: str) -> Value:
+def get_named(section: Mapping[str, _Value], name: str, where: str) -> _Value:
     """The entry `name` of a section of the configuration, or a `UserError` that lists what there is."""
     _require(name, section, where)
     return section[name]
