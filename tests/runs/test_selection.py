@@ -116,9 +116,13 @@ def test_without_a_warm_up_alpha_is_that_of_the_subnetwork(files):
 
 
 def test_removed_weights_are_needed_where_alpha_is_of_the_weights_before_the_mask(files):
-    run = RunId("han", "ours", "half", 0)
-    assert inside(files.get_removed_weights(run, "before_mask")) == ["subnetworks/ours/seed0/subnetwork.safetensors"]
-    assert files.get_removed_weights(run, "masked") == []
+    before, masked = (
+        SimpleNamespace(target="han", subnetwork="ours", seed="0", fitted=fitted)
+        for fitted in ("before_mask", "masked")
+    )
+    assert inside(files.get_fitted_subnetwork(before)) == ["subnetworks/ours/seed0/subnetwork.safetensors"]
+    assert files.get_fitted_subnetwork(masked) == []
+    assert files.get_traced_subnetwork(before) == []
 
 
 def test_a_random_mask_of_equal_layers_needs_the_subnetwork_that_it_copies(files):

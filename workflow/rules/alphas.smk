@@ -1,12 +1,7 @@
-def get_traced_subnetwork(wildcards):
-    """The subnetwork that holds the removed weights, where traces are of the weights before the mask."""
-    return FILES.get_removed_weights(wildcards, CONFIG.traces.weights)
-
-
 rule trace_alphas:
     input:
         run=RESULTS.checkpoint(),
-        subnetwork=get_traced_subnetwork,
+        subnetwork=FILES.get_traced_subnetwork,
     output:
         trace=RESULTS.alphas(),
     log:
@@ -21,9 +16,9 @@ rule trace_alphas:
         runtime=60,
     params:
         settings=get_settings("threads.run"),
-        code=get_code("trace-alphas"),
+        code=hash_sources("trace-alphas"),
         estimator=CONFIG.traces.estimator,
-        before=get_before_mask_option,
+        before=make_options(subnetwork="--before-mask"),
         config=get_config_file,
     message:
         "Alpha of {wildcards.target} in training: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
@@ -49,7 +44,7 @@ rule plot_alphas:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-alphas"),
+        code=hash_sources("plot-alphas"),
         folder=get_folder,
         config=get_config_file,
     message:

@@ -88,7 +88,8 @@ wildcard_constraints:
     split="train|val",
 
 
-# Parameters: what a rule reruns for. Options are lists, so that the shell quotes each word by itself.
+# Parameters: what a rule reruns for, a digest of the code that it calls among them (`hash_sources`). Options are lists,
+# so that the shell quotes each word by itself.
 
 
 def get_config_file(wildcards, output):
@@ -107,29 +108,19 @@ def get_settings(*sections):
     return json.dumps(parts, sort_keys=True)
 
 
-def get_code(command):
-    """A digest of the source files behind a command: a rule reruns when the code that it calls changes."""
-    return hash_sources(command)
-
-
-def get_target_settings(wildcards):
-    """The settings behind a run of a target."""
-    return get_settings(f"targets.{wildcards.target}", "threads.run", "device", "data")
-
-
-def get_architecture(wildcards, *sections):
-    """The settings of a target without its training, and other sections: a trained run is only looked at."""
-    target = CONFIG.targets[wildcards.target].model_dump(
-        mode="json", exclude={"training"}
+def describe(*sections):
+    """The settings behind a job: sections under names with wildcards, such as ``targets.{target}``."""
+    return lambda wildcards: get_settings(
+        *(section.format(**dict(wildcards.items())) for section in sections)
     )
-    return json.dumps(target, sort_keys=True) + get_settings(*sections)
 
 
-def get_evaluation_settings(wildcards):
-    """The settings behind an evaluation: the architecture and the protocol."""
-    return get_architecture(
-        wildcards, "evaluation", "threads.run", "device", "benchmarks"
-    )
+def describe_architecture(*sections):
+    """The settings of a target without its training, and other sections: for jobs that look at a trained run."""
+    return lambda wildcards: json.dumps(
+        CONFIG.targets[wildcards.target].model_dump(mode="json", exclude={"training"}),
+        sort_keys=True,
+    ) + get_settings(*sections)
 
 
 def get_folder(wildcards, output):
@@ -142,17 +133,28 @@ def get_dataset(wildcards, input):
     return str(Path(input[0]).parent)
 
 
-def get_plan_option(wildcards, input):
-    """The command-line option for a freeze plan, where there is one."""
-    return ["--plan", *input.plan] if input.plan else []
+def make_options(**flags):
+    """Command-line options for inputs that only some jobs have: ``plan="--plan"``."""
+    return lambda wildcards, input: [
+        word
+        for name, flag in flags.items()
+        for word in (flag, *getattr(input, name))
+        if getattr(input, name)
+    ]
 
 
-def get_before_mask_option(wildcards, input):
-    """The command-line option for the subnetwork that holds the removed weights, where they are fitted."""
-    return ["--before-mask", *input.subnetwork] if input.subnetwork else []
+def make_trace_option(is_traced):
+    """The command-line option of a training for those whose alpha is followed."""
+    option = ["--trace-points", str(CONFIG.traces.points)]
+    return lambda wildcards: option if is_traced(wildcards) else []
 
 
-# Resources.
+def name_files(field, names):
+    """NAME=FILE pairs of an input of several files."""
+    return lambda wildcards, input: [
+        f"{name}={path}"
+        for name, path in zip(names, getattr(input, field), strict=True)
+    ]
 
 
 def get_gpus(kind, target=None):
@@ -179,3 +181,30 @@ def get_captions(name="*"):
         for path in sorted(REPORT.glob(f"{name}.rst"))
         if path.stem not in ("workflow", "table")
     ]
+
+
+def mark_figures(names):
+    """The files of a rule that draws `names`; the SVG goes into Snakemake's report with the figure's caption."""
+    files = []
+    for name, title in names.items():
+        svg, png = (str(path) for path in FILES.get_figures([name]))
+        labels = {"figure": title}
+        caption = f"../report/{name}.rst"
+        files += [report(svg, caption, category="Figures", labels=labels), png]
+    return files
+
+
+def for_table(select):
+    """An input function that calls `select` with the one table that a job makes."""
+    return lambda wildcards: select([int(wildcards.number)])
+
+
+def get_table_captions(wildcards):
+    """The file with a table's caption; a table of one's own may have none."""
+    return get_captions(f"table{wildcards.number}")
+
+
+def read_table_caption(wildcards):
+    """The caption's text, for Snakemake's report."""
+    paths = get_table_captions(wildcards)
+    return "".join(Path(path).read_text(encoding="utf-8") for path in paths)

@@ -1,8 +1,3 @@
-def get_comparison_settings(wildcards):
-    """The settings behind a comparison with CLIP: the architecture and the images."""
-    return get_architecture(wildcards, "cka", "threads.run", "device")
-
-
 rule compare_backbones:
     input:
         DATA.prepared_files(CONFIG.cka.benchmark, "val"),
@@ -23,8 +18,8 @@ rule compare_backbones:
         runtime=120,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_comparison_settings,
-        code=get_code("compare-backbones"),
+        settings=describe_architecture("cka", "threads.run", "device"),
+        code=hash_sources("compare-backbones"),
         dataset=get_dataset,
         config=get_config_file,
     message:

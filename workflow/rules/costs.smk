@@ -1,8 +1,3 @@
-def get_cost_settings(wildcards):
-    """The settings behind a target's costs."""
-    return get_settings(f"targets.{wildcards.target}", "costs")
-
-
 rule profile_target:
     input:
         teacher=RESULTS.teacher,
@@ -20,8 +15,8 @@ rule profile_target:
         mem_mb=8000,
         runtime=30,
     params:
-        settings=get_cost_settings,
-        code=get_code("profile-target"),
+        settings=describe("targets.{target}", "costs"),
+        code=hash_sources("profile-target"),
         config=get_config_file,
     message:
         "Parameters and multiply-accumulates of {wildcards.target}"
@@ -48,9 +43,9 @@ rule count_costs:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_target_settings,
-        code=get_code("count-costs"),
-        plan=get_plan_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("count-costs"),
+        plan=make_options(plan="--plan"),
         config=get_config_file,
     message:
         "Costs of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"

@@ -13,7 +13,7 @@ rule make_world:
         runtime=10,
     params:
         settings=get_settings("world"),
-        code=get_code("make-world"),
+        code=hash_sources("make-world"),
         folder=get_folder,
         config=get_config_file,
     message:
@@ -41,7 +41,7 @@ rule prepare_dataset:
         runtime=240,
     params:
         settings=get_settings("data"),
-        code=get_code("prepare"),
+        code=hash_sources("prepare"),
         folder=get_folder,
         config=get_config_file,
     message:

@@ -1,14 +1,3 @@
-def mark_figures(names):
-    """The files of a rule that draws `names`; the SVG goes into Snakemake's report with the figure's caption."""
-    files = []
-    for name, title in names.items():
-        svg, png = (str(path) for path in FILES.get_figures([name]))
-        labels = {"figure": title}
-        caption = f"../report/{name}.rst"
-        files += [report(svg, caption, category="Figures", labels=labels), png]
-    return files
-
-
 rule plot_results:
     input:
         results=COLLECTED["summary"],
@@ -28,7 +17,7 @@ rule plot_results:
         runtime=10,
     params:
         settings=get_settings("benchmarks", "figures.benchmark", "subnetworks"),
-        code=get_code("plot-results"),
+        code=hash_sources("plot-results"),
         folder=get_folder,
         config=get_config_file,
     message:
@@ -56,7 +45,7 @@ rule plot_subnetworks:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-subnetworks"),
+        code=hash_sources("plot-subnetworks"),
         folder=get_folder,
         config=get_config_file,
     message:
@@ -83,7 +72,7 @@ rule plot_training:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-training"),
+        code=hash_sources("plot-training"),
         folder=get_folder,
         config=get_config_file,
     message:
@@ -114,9 +103,11 @@ rule predict_benchmark:
         runtime=30,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_evaluation_settings,
+        settings=describe_architecture(
+            "evaluation", "threads.run", "device", "benchmarks"
+        ),
         shown=get_settings("figures"),
-        code=get_code("predict-benchmark"),
+        code=hash_sources("predict-benchmark"),
         dataset=get_dataset,
         config=get_config_file,
     message:
@@ -145,7 +136,7 @@ rule plot_predictions:
         runtime=10,
     params:
         settings=get_settings("figures"),
-        code=get_code("plot-predictions"),
+        code=hash_sources("plot-predictions"),
         dataset=get_dataset,
         folder=get_folder,
         config=get_config_file,

@@ -1,13 +1,3 @@
-def get_claims(scope):
-    """The judged claims, which only the report holds."""
-    return [RESULTS.collected("claims")] if scope == "report" else []
-
-
-def get_claims_option(wildcards, input):
-    """The command-line option for `get_claims`."""
-    return ["--claims", *input.claims] if input.claims else []
-
-
 for scope, (tables, figures) in SCOPES.items():
 
     rule:
@@ -17,7 +7,7 @@ for scope, (tables, figures) in SCOPES.items():
             tables=FILES.get_tables(tables, ["csv"]),
             figures=FILES.get_figures(figures, ["svg"]),
             results=COLLECTED[scope],
-            claims=get_claims(scope),
+            claims=[RESULTS.collected("claims")] if scope == "report" else [],
             captions=get_captions(),
         output:
             page=report(
@@ -38,9 +28,9 @@ for scope, (tables, figures) in SCOPES.items():
             runtime=10,
         params:
             settings=get_settings(),
-            code=get_code("make-report"),
+            code=hash_sources("make-report"),
             jobs=str(RESULTS.jobs),
-            claims=get_claims_option,
+            claims=make_options(claims="--claims"),
             config=get_config_file,
         message:
             "One page with everything"

@@ -24,29 +24,13 @@ for scope, (tables, _) in SCOPES.items():
             runtime=5,
         params:
             settings=get_settings("evaluation.denominator"),
-            code=get_code("collect-results"),
+            code=hash_sources("collect-results"),
             config=get_config_file,
         message:
             "One row for each run, seed and benchmark"
         shell:
             "python -m opentrans collect-results --config {params.config:q} --evaluations {input:q}"
             " --output {output.results:q} > {log:q} 2>&1"
-
-
-def for_table(select):
-    """An input function that calls `select` with the one table that a job makes."""
-    return lambda wildcards: select([int(wildcards.number)])
-
-
-def get_table_captions(wildcards):
-    """The file with a table's caption; a table of one's own may have none."""
-    return get_captions(f"table{wildcards.number}")
-
-
-def read_table_caption(wildcards):
-    """The caption's text, for Snakemake's report."""
-    paths = get_table_captions(wildcards)
-    return "".join(Path(path).read_text(encoding="utf-8") for path in paths)
 
 
 rule make_table:
@@ -80,7 +64,7 @@ rule make_table:
         runtime=5,
     params:
         settings=get_settings("profile", "seeds", "benchmarks"),
-        code=get_code("make-tables"),
+        code=hash_sources("make-tables"),
         caption=read_table_caption,
         folder=get_folder,
         config=get_config_file,
@@ -122,7 +106,7 @@ rule judge_claims:
         runtime=5,
     params:
         settings=get_settings("profile", "seeds", "benchmarks"),
-        code=get_code("judge-claims"),
+        code=hash_sources("judge-claims"),
         config=get_config_file,
     message:
         "Which of the paper's claims hold in this run"
@@ -149,7 +133,7 @@ rule make_metrics:
         mem_mb=500,
         runtime=5,
     params:
-        code=get_code("make-metrics"),
+        code=hash_sources("make-metrics"),
         config=get_config_file,
     message:
         "mIoU in the forms that DVC compares between commits"

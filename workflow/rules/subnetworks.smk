@@ -1,15 +1,3 @@
-def get_match_option(wildcards, input):
-    """The command-line option for a subnetwork whose layer densities are copied."""
-    return ["--match", *input.match] if input.match else []
-
-
-def get_recipe(wildcards):
-    """The settings behind a subnetwork."""
-    return get_settings(
-        f"subnetworks.{wildcards.subnetwork}", "threads.subnetwork", "device", "data"
-    )
-
-
 rule find_subnetwork:
     input:
         FILES.training_set,
@@ -33,10 +21,12 @@ rule find_subnetwork:
         runtime=2880,
         gpu=get_gpus("subnetwork"),
     params:
-        settings=get_recipe,
-        code=get_code("find-subnetwork"),
+        settings=describe(
+            "subnetworks.{subnetwork}", "threads.subnetwork", "device", "data"
+        ),
+        code=hash_sources("find-subnetwork"),
         dataset=get_dataset,
-        match=get_match_option,
+        match=make_options(match="--match"),
         config=get_config_file,
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"

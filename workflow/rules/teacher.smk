@@ -1,19 +1,3 @@
-def get_caption_folder(wildcards, input):
-    """The folder of the mini world's captioned images, whose manifest is the input."""
-    return str(DATA.captions)
-
-
-def get_vocabulary_options(wildcards, input):
-    """Data set=file pairs of all prepared vocabularies."""
-    pairs = zip(FILES.sets, input.vocabularies, strict=True)
-    return [f"{dataset}_{split}={path}" for (dataset, split), path in pairs]
-
-
-def get_text_folder(wildcards, output):
-    """The folder with one folder for each kind of prompts."""
-    return str(Path(output[0]).parents[1])
-
-
 if CONFIG.teacher.pretraining:
 
     rule train_teacher:
@@ -37,8 +21,8 @@ if CONFIG.teacher.pretraining:
             settings=get_settings(
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
             ),
-            code=get_code("train-teacher"),
-            captions=get_caption_folder,
+            code=hash_sources("train-teacher"),
+            captions=str(DATA.captions),
             config=get_config_file,
         message:
             "Training the mini world's CLIP"
@@ -63,7 +47,7 @@ else:
             runtime=30,
         params:
             settings=get_settings("teacher.architecture", "teacher.pretrained"),
-            code=get_code("import-teacher"),
+            code=hash_sources("import-teacher"),
             config=get_config_file,
         message:
             "Importing CLIP's weights"
@@ -90,10 +74,10 @@ rule embed_vocabularies:
         gpu=min(1, get_gpus("teacher")),
     params:
         settings=get_settings("teacher.templates", "threads.run"),
-        code=get_code("embed-vocabularies"),
-        vocabularies=get_vocabulary_options,
+        code=hash_sources("embed-vocabularies"),
+        vocabularies=name_files("vocabularies", FILES.set_names),
         prompts=FILES.prompts,
-        folder=get_text_folder,
+        folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
         config=get_config_file,
     message:
         "Text embeddings of all vocabularies"
@@ -126,7 +110,7 @@ rule embed_regions:
             "data",
             "threads.run",
         ),
-        code=get_code("embed-regions"),
+        code=hash_sources("embed-regions"),
         dataset=get_dataset,
         config=get_config_file,
     message:

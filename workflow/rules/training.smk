@@ -1,13 +1,3 @@
-def format_trace_option(traced):
-    """The command-line option for a training whose alpha is followed."""
-    return ["--trace-points", str(CONFIG.traces.points)] if traced else []
-
-
-def get_warm_up_trace_option(wildcards):
-    """The command-line option for a warm-up that a traced run continues."""
-    return format_trace_option(FILES.is_warm_up_traced(wildcards))
-
-
 rule warm_up:
     input:
         FILES.training_set,
@@ -30,9 +20,9 @@ rule warm_up:
         runtime=1440,
         gpu=get_run_gpus,
     params:
-        settings=get_target_settings,
-        code=get_code("train"),
-        trace=get_warm_up_trace_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("train"),
+        trace=make_trace_option(FILES.is_warm_up_traced),
         dataset=get_dataset,
         config=get_config_file,
     message:
@@ -44,20 +34,10 @@ rule warm_up:
         " > {log:q} 2>&1"
 
 
-def get_fitted_subnetwork(wildcards):
-    """The subnetwork that holds the removed weights, where alpha is that of the weights before the mask."""
-    return FILES.get_removed_weights(wildcards, wildcards.fitted)
-
-
-def get_weights_prefix(wildcards):
-    """Where the backbone's weights lie in the file that alpha is fitted to."""
-    return "model.backbone." if FILES.get_shared_warm_up(wildcards) else "weight."
-
-
 rule fit_alphas:
     input:
         weights=FILES.get_fitted_weights,
-        subnetwork=get_fitted_subnetwork,
+        subnetwork=FILES.get_fitted_subnetwork,
     output:
         alphas=RESULTS.fit(),
     log:
@@ -72,20 +52,15 @@ rule fit_alphas:
         runtime=60,
     params:
         settings=get_settings("threads.run"),
-        code=get_code("fit-alphas"),
-        prefix=get_weights_prefix,
-        before=get_before_mask_option,
+        code=hash_sources("fit-alphas"),
+        prefix=FILES.get_weights_prefix,
+        before=make_options(subnetwork="--before-mask"),
         config=get_config_file,
     message:
         "Alpha of {wildcards.target}, {wildcards.subnetwork} ({wildcards.fitted}, {wildcards.estimator}), seed {wildcards.seed}"
     shell:
         "python -m opentrans fit-alphas --config {params.config:q} --estimator {wildcards.estimator:q}"
         " --weights {input.weights:q} --prefix {params.prefix:q} {params.before:q} --output {output.alphas:q} > {log:q} 2>&1"
-
-
-def get_freeze_settings(wildcards):
-    """The settings behind a freeze plan."""
-    return get_settings(f"freezing.{wildcards.freeze}")
 
 
 rule plan_freeze:
@@ -104,25 +79,14 @@ rule plan_freeze:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_freeze_settings,
-        code=get_code("plan-freeze"),
+        settings=describe("freezing.{freeze}"),
+        code=hash_sources("plan-freeze"),
         config=get_config_file,
     message:
         "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
         "python -m opentrans plan-freeze --config {params.config:q} --recipe {wildcards.freeze:q} --seed {wildcards.seed:q}"
         " --alphas {input.alphas:q} --output {output.plan:q} > {log:q} 2>&1"
-
-
-def get_run_options(wildcards, input):
-    """The command-line options for the files that only some runs have."""
-    start = ["--start", *input.start] if input.start else []
-    return start + get_plan_option(wildcards, input)
-
-
-def get_trace_option(wildcards):
-    """The command-line option for a run that is traced."""
-    return format_trace_option(FILES.is_traced(wildcards))
 
 
 rule train:
@@ -149,11 +113,11 @@ rule train:
         runtime=4320,
         gpu=get_run_gpus,
     params:
-        settings=get_target_settings,
-        code=get_code("train"),
-        trace=get_trace_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("train"),
+        trace=make_trace_option(FILES.is_traced),
         dataset=get_dataset,
-        options=get_run_options,
+        options=make_options(start="--start", plan="--plan"),
         config=get_config_file,
     message:
         "Training {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
@@ -162,17 +126,6 @@ rule train:
         " --seed {wildcards.seed:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
         " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.options:q} {params.trace:q} --output {output.checkpoint:q}"
         " --log {output.log:q} > {log:q} 2>&1"
-
-
-def get_dataset_options(wildcards, input):
-    """Benchmark=folder pairs of the prepared benchmarks."""
-    return [f"{name}={DATA.prepared(name, 'val')}" for name in CONFIG.benchmarks]
-
-
-def get_text_options(wildcards, input):
-    """Benchmark=file pairs of their embeddings."""
-    pairs = zip(CONFIG.benchmarks, input.texts, strict=True)
-    return [f"{benchmark}={path}" for benchmark, path in pairs]
 
 
 rule evaluate_run:
@@ -197,10 +150,12 @@ rule evaluate_run:
         runtime=720,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_evaluation_settings,
-        code=get_code("evaluate"),
-        datasets=get_dataset_options,
-        texts=get_text_options,
+        settings=describe_architecture(
+            "evaluation", "threads.run", "device", "benchmarks"
+        ),
+        code=hash_sources("evaluate"),
+        datasets=[f"{name}={DATA.prepared(name, 'val')}" for name in CONFIG.benchmarks],
+        texts=name_files("texts", CONFIG.benchmarks),
         folder=get_folder,
         config=get_config_file,
     message:

@@ -40,6 +40,14 @@ class WarmUpNames(SubnetworkNames, Protocol):
         """The target's name."""
 
 
+class FitNames(WarmUpNames, Protocol):
+    """Whatever names a fit of alpha: the workflow's wildcards."""
+
+    @property
+    def fitted(self) -> str:
+        """Which weights: ``before_mask`` or ``masked``."""
+
+
 class RunNames(WarmUpNames, Protocol):
     """Whatever names a training run: a `RunId`, the workflow's wildcards (all text)."""
 

@@ -13,6 +13,7 @@ from opentrans.runs.layout import (
     FIGURE_KINDS,
     TABLE_KINDS,
     DataLayout,
+    FitNames,
     ResultsLayout,
     RunNames,
     SubnetworkNames,
@@ -118,6 +119,11 @@ class Selection:
         return [TRAINING_SET, *((benchmark, "val") for benchmark in self.config.benchmarks)]
 
     @property
+    def set_names(self) -> list[str]:
+        """The names of `sets` that their embeddings carry, such as ``coco_train``."""
+        return [f"{dataset}_{split}" for dataset, split in self.sets]
+
+    @property
     def prompts(self) -> list[str]:
         """The kinds of prompts that vocabularies are embedded with."""
         return sorted({SEARCH_PROMPTS, *(target.prompts for target in self.config.targets.values())})
@@ -183,9 +189,20 @@ class Selection:
         """The weights that alpha is fitted to: after the warm-up, or the subnetwork's where there is none."""
         return (self.get_shared_warm_up(names) or [self.results.subnetwork(names)])[0]
 
-    def get_removed_weights(self, names: SubnetworkNames, fitted: str) -> list[Path]:
+    def get_weights_prefix(self, names: WarmUpNames) -> str:
+        """Where the backbone's weights lie in `get_fitted_weights`."""
+        return "model.backbone." if self.get_shared_warm_up(names) else "weight."
+
+    def get_fitted_subnetwork(self, names: FitNames) -> list[Path]:
         """The subnetwork, which holds the removed weights, where alpha is that of the weights before the mask."""
-        return [self.results.subnetwork(names)] if fitted == "before_mask" else []
+        return self._get_removed_weights(names, names.fitted)
+
+    def get_traced_subnetwork(self, names: SubnetworkNames) -> list[Path]:
+        """The same for traces of alpha."""
+        return self._get_removed_weights(names, self.config.traces.weights)
+
+    def _get_removed_weights(self, names: SubnetworkNames, weights: str) -> list[Path]:
+        return [self.results.subnetwork(names)] if weights == "before_mask" else []
 
     def get_fit(self, names: RunNames) -> Path:
         """The fits that a freeze plan chooses by; recipes with the same estimator and weights share them."""
