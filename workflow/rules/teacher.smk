@@ -22,7 +22,7 @@ if CONFIG.teacher.pretraining:
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
             ),
             code=hash_sources("train-teacher"),
-            captions=str(DATA.captions),
+            captions=lambda wildcards, input: str(DATA.captions),
             config=get_config_file,
         message:
             "Training the mini world's CLIP"

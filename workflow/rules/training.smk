@@ -154,7 +154,9 @@ rule evaluate_run:
             "evaluation", "threads.run", "device", "benchmarks"
         ),
         code=hash_sources("evaluate"),
-        datasets=[f"{name}={DATA.prepared(name, 'val')}" for name in CONFIG.benchmarks],
+        datasets=lambda wildcards, input: [
+            f"{name}={DATA.prepared(name, 'val')}" for name in CONFIG.benchmarks
+        ],
         texts=name_files("texts", CONFIG.benchmarks),
         folder=get_folder,
         config=get_config_file,
