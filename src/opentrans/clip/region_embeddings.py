@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentrans.clip.teacher import Teacher
 
 Encoding = Literal["crop", "mask_pool"]
-REMEDY = "embed the regions again (rule embed_regions)"
+REMEDY = "embed the regions again (opentrans embed-regions)"
 RgbImage = UInt8[np.ndarray, "h w 3"]
 Masks = Bool[np.ndarray, "n h w"]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.reporting.tidy import parse_folders
+from opentrans.runs.layout import parse_run
 from opentrans.system.tensors import load_tensors
 
 PREDICT_AGAIN = "predict the benchmark's images again (predict-benchmark)"
@@ -31,10 +31,10 @@ class Predictions:
     @classmethod
     def read(cls, path: Path) -> "Predictions":
         """Read what `predict-benchmark` wrote; the run is read from the folders that hold the file."""
-        run = parse_folders(path, "run")
+        run = parse_run(path)
         tensors, _ = load_tensors(path, PREDICT_AGAIN)
         maps = {name: tensor.numpy().astype(np.int32) for name, tensor in tensors.items()}
-        return cls(str(run["target"]), str(run["subnetwork"]), str(run["freeze"]), maps)
+        return cls(run.target, run.subnetwork, run.freeze, maps)
 
     def get(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """The prediction for one image; missing or of another size than the ground truth is a `UserError`."""
