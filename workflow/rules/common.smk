@@ -13,8 +13,10 @@ sys.path.insert(0, str(REPOSITORY / "src"))
 
 import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from opentrans.config import merge, parse_config
+from opentrans.data.downloads import describe_missing
 from opentrans.errors import UserError
 from opentrans.runs.table import read_experiments, runs_of
 from opentrans.system.files import write_text
@@ -107,6 +109,11 @@ _name, _content = name_config(CONFIG)
 CONFIG_FILE = f"{RESULTS}/{_name}"
 if not Path(CONFIG_FILE).exists():
     write_text(Path(CONFIG_FILE), _content)
+
+# Said while planning, so that a dry run tells it, too.
+_missing = describe_missing(CONFIG, Path(PREPARED), WORLD)
+if _missing and workflow.is_main_process:
+    logger.warning(_missing)
 
 
 wildcard_constraints:
