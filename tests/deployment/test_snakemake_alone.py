@@ -68,3 +68,13 @@ def test_the_papers_profile_is_planned_and_missing_data_are_told(python, tmp_pat
     assert get_jobs(text)["import_teacher"] == 1
     assert text.count("opentrans data check") == 1
     assert "missing or incomplete: coco, cityscapes" in text
+
+
+def test_doctor_works_there_and_says_what_is_missing(python, tmp_path):
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    result = subprocess.run(
+        [python, "-m", "opentrans", "doctor"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1, result.stderr
+    assert re.search(r"^problem +packages +not installed: torch", result.stdout, re.MULTILINE)
+    assert re.search(r"^ok +plan ", result.stdout, re.MULTILINE)

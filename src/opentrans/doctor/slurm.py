@@ -163,7 +163,7 @@ def _report_partition(partition: str, names: Sequence[str], profile: str) -> Che
     remedy = f"write one of {', '.join(names)} into {profile} (default-resources: slurm_partition)"
     if partition:
         return fault("SLURM", f"the profile names the partition {partition}, which is not there", remedy)
-    return warn("SLURM", "the profile names no partition, and there is no default one", remedy)
+    return fault("SLURM", "the profile names no partition, and there is no default one", remedy)
 
 
 def _check_time(requests: Sequence[Request], nodes: Sequence[NodeKind], profile: str) -> Iterable[Check]:
