@@ -107,13 +107,13 @@ def test_a_bare_interpreter_with_only_an_environments_packages_imports_what_its_
     assert result.stdout.strip() == str(package / "opentrans/__init__.py")
 
 
-def snakemake(folder, *words, path):
-    """Run a part of the nano profile with ``--use-conda`` and the programs in `path` first."""
+def snakemake(folder, *words, path, option=("--use-conda",)):
+    """Run a part of the nano profile with the programs in `path`; `option` is what asks for conda."""
     for file in ("nano.yaml", "nano.csv"):
         (folder / "config").mkdir(exist_ok=True)
         shutil.copy(NANO / file, folder / "config")
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "workflow/Snakefile", "--directory", folder]
-    command += ["--configfile", folder / "config/nano.yaml", "--use-conda", "--cores", "2", *words]
+    command += ["--configfile", folder / "config/nano.yaml", *option, "--cores", "2", *words]
     environment = os.environ | {"PATH": path, "HOME": str(folder)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -134,3 +134,24 @@ def test_jobs_run_in_their_environment_and_find_the_package_without_a_manual_ste
     assert result.returncode == 0, result.stdout + result.stderr + logs
     assert "Activating conda environment" in result.stdout + result.stderr
     assert (tmp_path / teacher).stat().st_size > 0
+
+
+def test_environments_are_made_ahead_of_the_run_and_detectron2s_is_none_of_them(tmp_path):
+    programs = install(tmp_path / "conda")
+    result = snakemake(tmp_path, "--conda-create-envs-only", path=os.pathsep.join([str(programs), os.environ["PATH"]]))
+    assert result.returncode == 0, result.stdout + result.stderr
+    made = [path.read_text() for path in (tmp_path / ".snakemake/conda").glob("*.yaml")]
+    assert sorted(made) == sorted(ENVIRONMENTS[name].read_text() for name in OURS)
+
+
+def test_conda_can_be_asked_for_in_a_profile(tmp_path):
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    text = (ROOT / "workflow/profiles/default/config.yaml").read_text()
+    (profile / "config.yaml").write_text(f"{text}software-deployment-method: conda\n")
+    programs = install(tmp_path / "conda")
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    words = ["--workflow-profile", profile, "--conda-create-envs-only"]
+    result = snakemake(tmp_path, *words, path=path, option=())
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(list((tmp_path / ".snakemake/conda").glob("*.yaml"))) == len(OURS)
