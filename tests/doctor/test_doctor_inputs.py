@@ -96,6 +96,10 @@ def test_teacher_of_an_unknown_tag_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr(inputs, "ask_python", lambda *_: {})
     weights = find_teacher(make_settings("no_such_tag"), tmp_path / "absent", False)
     assert check_teacher(weights, "out").level == "problem"
+    monkeypatch.setattr(inputs, "ask_python", lambda *_: None)
+    assert find_teacher(make_settings("openai"), tmp_path / "absent", False).source == "unasked"
+    own = {"embed_dim": 64, "vision_cfg": {}, "text_cfg": {}}
+    assert find_teacher(make_settings("absent.pt", own), tmp_path / "absent", False).source == "unknown"
 
 
 def test_teacher_of_a_known_tag_is_looked_for_in_the_caches(tmp_path, monkeypatch):
@@ -126,6 +130,7 @@ def test_cache_of_open_clip_itself_counts_too(tmp_path):
         (TeacherWeights("download", "RN50 openai", reachable=True), "ok"),
         (TeacherWeights("download", "RN50 openai", reachable=False), "problem"),
         (TeacherWeights("unknown", "RN50 opnai"), "problem"),
+        (TeacherWeights("unasked", "RN50 openai"), "warning"),
     ],
 )
 def test_teacher_is_there_or_can_be_got(weights, level):

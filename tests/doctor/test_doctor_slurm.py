@@ -17,6 +17,7 @@ from opentrans.doctor.slurm import (
     list_requests,
     parse_minutes,
     parse_nodes,
+    read_runtime,
     read_submission_profile,
 )
 
@@ -43,6 +44,11 @@ def test_nodes_are_read_from_sinfo():
 )
 def test_time_limits_are_read(limit, minutes):
     assert parse_minutes(limit) == minutes
+
+
+@pytest.mark.parametrize(("value", "minutes"), [(600, 600), ("12h", 720), ("2d", 2880), ("attempt * 60", 0)])
+def test_runtimes_of_a_profile_are_read(value, minutes):
+    assert read_runtime(value) == minutes
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ class DataState:
 
 @dataclass(frozen=True)
 class TeacherWeights:
-    """Where CLIP's weights come from.
+    """Where CLIP's weights come from (`unasked`: open_clip, which knows, is missing or cannot be loaded).
 
     `cached`: whether a download is there already; `reachable`: whether its site answers, None where that was not tried.
     """
 
-    source: Literal["imported", "trained", "random", "file", "download", "unknown"]
+    source: Literal["imported", "trained", "random", "file", "download", "unknown", "unasked"]
     name: str = ""
     cached: bool = False
     reachable: bool | None = None
@@ -96,10 +96,13 @@ def find_teacher(settings: TeacherConfig, artefact: Path, network: bool) -> Teac
     if Path(settings.pretrained).is_file():
         return TeacherWeights("file", settings.pretrained)
     name = f"{settings.architecture} {settings.pretrained}" if isinstance(settings.architecture, str) else ""
-    entry = ask_python(WEIGHTS_PROBE, *name.split()) if name else None
+    if not name:
+        return TeacherWeights("unknown", settings.pretrained)
+    entry = ask_python(WEIGHTS_PROBE, *name.split())
+    if entry is None:
+        return TeacherWeights("unasked", name)
     if not entry:
-        known = entry is None and name and not importlib.util.find_spec("open_clip")
-        return TeacherWeights("download" if known else "unknown", name or settings.pretrained)
+        return TeacherWeights("unknown", name)
     hub, url = str(entry.get("hf_hub") or ""), str(entry.get("url") or "")
     cached = is_cached(hub, url, Path.home(), os.environ)
     return TeacherWeights("download", name, cached, is_reachable(hub, url) if network and not cached else None)
@@ -139,6 +142,9 @@ def check_teacher(weights: TeacherWeights, artefact: str) -> Check:
     if weights.source == "unknown":
         remedy = "give a tag that open_clip knows for teacher.architecture, or a file that is there"
         return fault("teacher", f"{weights.name}: no such file, nor a tag of this model", remedy)
+    if weights.source == "unasked":
+        remedy = "look again in the environment that the jobs run in"
+        return warn("teacher", f"{weights.name}: open_clip, which knows where it lies, is not here", remedy)
     if weights.cached:
         return fine("teacher", f"{weights.name} is in open_clip's cache")
     text = f"{weights.name} is not in open_clip's cache"

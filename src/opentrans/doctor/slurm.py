@@ -12,6 +12,7 @@ from opentrans.config import Config
 from opentrans.costs.workload import Work
 from opentrans.doctor.checks import Check, fault, fine, warn
 from opentrans.doctor.external import ask_program
+from opentrans.doctor.plan import TRAINING_JOBS
 
 PROFILE = "workflow/profiles/slurm/config.yaml"
 # Partition, its time limit, and of each kind of node in it: cores, memory (MB), generic resources; availability.
@@ -103,28 +104,36 @@ def list_requests(config: Config, work: Sequence[Work], profile: Mapping[str, An
     """What the profile's jobs ask of a node: the largest job of each kind."""
     default, own = profile.get("default-resources") or {}, profile.get("set-resources") or {}
     memory = {"find_subnetwork": config.memory_mb.subnetwork, "embed_regions": config.memory_mb.teacher}
-    uses_gpu = config.device != "cpu"
-    largest: dict[str, int] = {}
+    threads = {"find_subnetwork": config.threads.subnetwork}
+
+    gpus: dict[str, int] = {}
     for each in work:
         kind = each.name.split()[0]
-        largest[kind] = max(largest.get(kind, 0), each.gpus if uses_gpu else 0)
+        gpus[kind] = max(gpus.get(kind, 0), each.gpus if config.device != "cpu" else 0)
+
     requests = []
-    for kind, gpus in largest.items():
-        resources = {**default, **(own.get(kind) or {})}
-        minutes = (own.get(kind) or {}).get("runtime", MINUTES[kind])
-        trains = kind in ("find_subnetwork", "warm_up", "train")
-        threads = config.threads.subnetwork if kind == "find_subnetwork" else config.threads.run
+    for kind, number in gpus.items():
+        changed = own.get(kind) or {}
+        loading = number * (config.workers + 1) if kind in TRAINING_JOBS else 1
         requests.append(
             Request(
-                kind,
-                str(resources.get("slurm_partition", "")),
-                int(minutes) if str(minutes).isdecimal() else MINUTES[kind],
-                gpus,
-                max(threads, gpus * (config.workers + 1) if trains else 1),
-                memory.get(kind, config.memory_mb.run),
+                job=kind,
+                partition=str(changed.get("slurm_partition", default.get("slurm_partition", ""))),
+                minutes=read_runtime(changed.get("runtime", MINUTES[kind])),
+                gpus=number,
+                cores=max(threads.get(kind, config.threads.run), loading),
+                memory_mb=memory.get(kind, config.memory_mb.run),
             )
         )
     return requests
+
+
+def read_runtime(value: object) -> int:
+    """Minutes of Snakemake's ``runtime``: a number, or text such as ``12h``; 0 (fits everywhere) for anything else."""
+    match = re.fullmatch(r"(\d+) *([mhd]?)", str(value))
+    if match is None:
+        return 0
+    return int(match[1]) * {"h": MINUTES_AN_HOUR, "d": MINUTES_A_DAY}.get(match[2], 1)
 
 
 def check_slurm(
@@ -168,10 +177,12 @@ def _report_partition(partition: str, names: Sequence[str], profile: str) -> Che
 
 def _check_time(requests: Sequence[Request], nodes: Sequence[NodeKind], profile: str) -> Iterable[Check]:
     """A job that asks for more time than its partition gives stays in the queue for ever, without a word."""
-    limits = [node.minutes for node in nodes]
-    longest = None if None in limits else max(limit for limit in limits if limit is not None)
-    long = [request for request in requests if longest is not None and request.minutes > longest]
-    if long and longest is not None:
+    limits = [node.minutes for node in nodes if node.minutes is not None]
+    if len(limits) < len(nodes):
+        return
+    longest = max(limits)
+    long = [request for request in requests if request.minutes > longest]
+    if long:
         asked = ", ".join(f"{request.job} {request.minutes / MINUTES_AN_HOUR:.0f} h" for request in long)
         changes = ", ".join(f"{request.job}: {{runtime: {longest}}}" for request in long)
         text = f"{nodes[0].partition} gives {longest / MINUTES_AN_HOUR:.0f} h, asked for are {asked}"
