@@ -86,6 +86,7 @@ def look_around() -> MachineFacts:
     """The facts of this machine; a few seconds, most of them torch's import."""
     slurm = shutil.which("sbatch") is not None
     nodes = find_nodes() if slurm else None
+
     return MachineFacts(
         python=sys.version_info[:3],
         environment=find_environment(),

@@ -65,18 +65,20 @@ def parse_gpus(text: str) -> list[Gpu]:
     gpus = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == len(GPU_FIELDS):
-            name, total, free, capability, driver = cells
-            match = re.fullmatch(r"(\d+)\.(\d+)", capability)
-            gpus.append(
-                Gpu(
-                    name,
-                    int(total) * MEBIBYTE if total.isdecimal() else 0,
-                    int(free) * MEBIBYTE if free.isdecimal() else 0,
-                    (int(match[1]), int(match[2])) if match else None,
-                    driver,
-                )
+        if len(cells) != len(GPU_FIELDS):
+            continue
+
+        name, total, free, capability, driver = cells
+        match = re.fullmatch(r"(\d+)\.(\d+)", capability)
+        gpus.append(
+            Gpu(
+                name=name,
+                memory=int(total) * MEBIBYTE if total.isdecimal() else 0,
+                free=int(free) * MEBIBYTE if free.isdecimal() else 0,
+                capability=(int(match[1]), int(match[2])) if match else None,
+                driver=driver,
             )
+        )
     return gpus
 
 
@@ -96,13 +98,17 @@ def check_torch(build: TorchBuild | None, gpus: int, device: str, conda: bool, v
         return fault(
             "torch", "missing, or it cannot be loaded", "`make .venv/installed`; then `python -c 'import torch'`"
         )
-    kind = "ROCm" if build.rocm else f"CUDA {build.cuda}" if build.cuda else "CPU"
+
+    kind = f"CUDA {build.cuda}" if build.cuda else "the CPU"
+    if build.rocm:
+        kind = "ROCm, on which nothing was tried"
     text = f"{build.version}, built for {kind}"
     if device == "cpu" or (gpus == 0 and build.visible == 0):
         return fine("torch", text)
     if build.cuda is None and not build.rocm:
         remedy = "install the build for CUDA: requirements.lock's on Linux, or conda with CONDA_OVERRIDE_CUDA set"
         return fault("torch", f"{text}, but the machine has {gpus} GPUs", remedy)
+
     if build.visible == 0:
         remedy = "see the driver and the card below"
         if visible is not None:
@@ -166,6 +172,7 @@ def check_gpu_count(gpus: Sequence[Gpu], wanted: Mapping[str, int], device: str)
         return fault("GPUs", "none, but the configuration says `device: cuda`", remedy)
     if not gpus:
         return warn("GPUs", "none: everything would run on the CPU (device: auto)", "fine for small profiles only")
+
     names = ", ".join(dict.fromkeys(gpu.name for gpu in gpus))
     have = f"{len(gpus)} ({names}, {format_size(min(gpu.memory for gpu in gpus))})"
     short = [f"{job} {number}" for job, number in wanted.items() if number > len(gpus)]
@@ -184,10 +191,12 @@ def check_gpu_memory(gpus: Sequence[Gpu], needs: Mapping[str, float]) -> Iterabl
     """Whether the cards have room for each training (job -> bytes), and nobody else's programs on them."""
     if not gpus:
         return
+
     busy = [str(number) for number, gpu in enumerate(gpus) if gpu.free < FREE_SHARE * gpu.memory]
     if busy:
         text = f"GPU {', '.join(busy)}: memory is taken by other programs"
         yield warn("GPU memory", text, "see `nvidia-smi`; leave these out with CUDA_VISIBLE_DEVICES")
+
     smallest = min(gpu.memory for gpu in gpus)
     tight = [f"{job} some {format_size(need)}" for job, need in needs.items() if need > smallest]
     if tight:

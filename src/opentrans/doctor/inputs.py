@@ -95,6 +95,8 @@ def find_teacher(settings: TeacherConfig, artefact: Path, network: bool) -> Teac
         return TeacherWeights("random")
     if Path(settings.pretrained).is_file():
         return TeacherWeights("file", settings.pretrained)
+
+    # What is left is a tag of open_clip's, if its models have names.
     name = f"{settings.architecture} {settings.pretrained}" if isinstance(settings.architecture, str) else ""
     if not name:
         return TeacherWeights("unknown", settings.pretrained)
@@ -103,6 +105,7 @@ def find_teacher(settings: TeacherConfig, artefact: Path, network: bool) -> Teac
         return TeacherWeights("unasked", name)
     if not entry:
         return TeacherWeights("unknown", name)
+
     hub, url = str(entry.get("hf_hub") or ""), str(entry.get("url") or "")
     cached = is_cached(hub, url, Path.home(), os.environ)
     return TeacherWeights("download", name, cached, is_reachable(hub, url) if network and not cached else None)
@@ -139,6 +142,7 @@ def check_teacher(weights: TeacherWeights, artefact: str) -> Check:
     }
     if weights.source in simple:
         return fine("teacher", simple[weights.source])
+
     if weights.source == "unknown":
         remedy = "give a tag that open_clip knows for teacher.architecture, or a file that is there"
         return fault("teacher", f"{weights.name}: no such file, nor a tag of this model", remedy)
@@ -147,6 +151,8 @@ def check_teacher(weights: TeacherWeights, artefact: str) -> Check:
         return warn("teacher", f"{weights.name}: open_clip, which knows where it lies, is not here", remedy)
     if weights.cached:
         return fine("teacher", f"{weights.name} is in open_clip's cache")
+
+    # To be downloaded.
     text = f"{weights.name} is not in open_clip's cache"
     if weights.reachable is None:
         remedy = "whether its site answers was not tried (`--network` does); "

@@ -58,18 +58,20 @@ def parse_nodes(text: str) -> list[NodeKind]:
     nodes = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) == 6 and cells[5] == "up":
-            name, limit, cores, memory, generic, _ = cells
-            nodes.append(
-                NodeKind(
-                    name.rstrip("*"),
-                    name.endswith("*"),
-                    parse_minutes(limit),
-                    _read_number(cores),
-                    _read_number(memory),
-                    count_generic_gpus(generic),
-                )
+        if len(cells) != 6 or cells[5] != "up":
+            continue
+
+        name, limit, cores, memory, generic, _ = cells
+        nodes.append(
+            NodeKind(
+                partition=name.rstrip("*"),
+                default=name.endswith("*"),
+                minutes=parse_minutes(limit),
+                cores=_read_number(cores),
+                memory_mb=_read_number(memory),
+                gpus=count_generic_gpus(generic),
             )
+        )
     return nodes
 
 
@@ -180,6 +182,7 @@ def _check_time(requests: Sequence[Request], nodes: Sequence[NodeKind], profile:
     limits = [node.minutes for node in nodes if node.minutes is not None]
     if len(limits) < len(nodes):
         return
+
     longest = max(limits)
     long = [request for request in requests if request.minutes > longest]
     if long:
@@ -200,8 +203,10 @@ def _check_fit(
     unfit = [request for request in requests if not any(_fits(request, node) for node in nodes)]
     if not unfit:
         return
+
     asked = ", ".join(f"{each.job} {_describe_node(each)}" for each in unfit)
     best = max(nodes, key=lambda node: (node.gpus, node.cores, node.memory_mb))
+
     better = [node.partition for node in others if all(_fits(each, node) for each in unfit)]
     if better:
         remedy = f"nodes of {', '.join(dict.fromkeys(better))} hold them: write it into {profile} (slurm_partition)"

@@ -88,6 +88,8 @@ def read_requirements() -> dict[str, list[str]]:
         content = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
         named = {"": content.get("dependencies", []), **content.get("optional-dependencies", {})}
         return {extra: [_name_of(text) for text in texts] for extra, texts in named.items()}
+
+    # Installed from a wheel: its metadata say the same.
     try:
         texts = importlib.metadata.requires("opentrans") or []
     except importlib.metadata.PackageNotFoundError:
@@ -145,6 +147,7 @@ def check_packages(missing: Mapping[str, Sequence[str]], conda: CondaFacts) -> I
     """Which packages a run needs and does not find."""
     if not missing:
         yield fine("packages", "everything that a run needs is installed")
+
     for extra, names in missing.items():
         text = f"not installed: {', '.join(names)}"
         if extra == CLUSTER_EXTRA:
