@@ -17,33 +17,36 @@ def configure(raw_root, *benchmarks, **data):
 
 
 def test_missing_downloads_are_named_once_with_the_command_that_tells_more(tmp_path):
-    line = describe_missing(configure(tmp_path, "coco", "pc59"), tmp_path / "prepared", "world")
+    line = describe_missing(configure(tmp_path, "coco", "pc59"))
     assert line.startswith(f"data.raw_root ({tmp_path}): missing or incomplete: coco, pc59.")
     assert "`opentrans data check`" in line
     assert "\n" not in line
 
 
-def test_missing_downloads_are_none_where_all_are_there(raw, tmp_path):
+def test_missing_downloads_are_none_where_all_are_there(raw):
     config = configure(raw, "coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
-    assert describe_missing(config, tmp_path, "world") is None
+    assert describe_missing(config) is None
     shutil.rmtree(raw / "cityscapes/gtFine")
-    assert "incomplete: cityscapes." in describe_missing(config, tmp_path, "world")
+    assert "incomplete: cityscapes." in describe_missing(config)
 
 
-def test_missing_downloads_of_another_split_are_those_that_the_configuration_borrows(raw, tmp_path):
+def test_missing_downloads_of_another_split_are_those_that_the_configuration_borrows(raw):
     shutil.rmtree(raw / "coco/train2017")
-    assert describe_missing(configure(raw, "coco"), tmp_path, "world") is not None
-    assert describe_missing(configure(raw, "coco", splits={"coco_train": "val"}), tmp_path, "world") is None
+    assert describe_missing(configure(raw, "coco")) is not None
+    assert describe_missing(configure(raw, "coco", splits={"coco_train": "val"})) is None
 
 
-def test_missing_downloads_do_not_matter_once_prepared_or_where_the_world_is_generated(tmp_path):
+def test_missing_downloads_do_not_matter_once_prepared_or_where_the_world_is_generated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = configure(tmp_path / "absent", "pc59")
     for name in ("coco/train", "pc59/val"):
-        assert describe_missing(config, tmp_path, "world") is not None
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "stats.json").touch()
-    assert describe_missing(config, tmp_path, "world") is None
-    assert describe_missing(configure("world", "pc59"), tmp_path / "other", "world") is None
+        assert describe_missing(config) is not None
+        folder = tmp_path / "data/test/prepared" / name
+        folder.mkdir(parents=True)
+        (folder / "stats.json").touch()
+    assert describe_missing(config) is None
+    assert describe_missing(configure("elsewhere/world", "ade150")) is not None
+    assert describe_missing(configure("data/test/world", "ade150")) is None
 
 
 @pytest.mark.parametrize("module", ["torch", "numpy", "tqdm", "PIL"])

@@ -111,7 +111,7 @@ if not Path(CONFIG_FILE).exists():
     write_text(Path(CONFIG_FILE), _content)
 
 # Said while planning, so that a dry run tells it, too.
-_missing = describe_missing(CONFIG, Path(PREPARED), WORLD)
+_missing = describe_missing(CONFIG)
 if _missing and workflow.is_main_process:
     logger.warning(_missing)
 

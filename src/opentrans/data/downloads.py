@@ -109,20 +109,20 @@ def find_missing_entries(dataset: str, split: str, config: DataConfig) -> list[s
     return DOWNLOADS[dataset].find_missing(name_place(dataset, config), official)
 
 
-def describe_missing(config: Config, prepared: Path, world: str) -> str | None:
+def describe_missing(config: Config) -> str | None:
     """One line on the downloads that are still to be prepared and not there, or None.
 
-    Args:
-        config: the profile.
-        prepared: the folder of its prepared data; a split that lies there needs its download no longer.
-        world: the folder that the workflow generates; nothing is missing where it is the configured one.
+    A split that is prepared needs its download no longer, and the mini world is generated.
     """
-    if config.data.raw_root == world:
+    folder = Path("data", config.profile)
+    if config.data.raw_root == str(folder / "world"):
         return None
-    waiting = [(name, split) for name, split in get_needed(config) if not (prepared / name / split / PREPARED).exists()]
+
+    waiting = [key for key in get_needed(config) if not folder.joinpath("prepared", *key, PREPARED).exists()]
     missing = [name for name, split in waiting if find_missing_entries(name, split, config.data)]
     if not missing:
         return None
+
     names = ", ".join(dict.fromkeys(missing))
     return (
         f"data.raw_root ({config.data.raw_root}): missing or incomplete: {names}."
