@@ -12,8 +12,10 @@ REPOSITORY = (
 sys.path.insert(0, str(REPOSITORY / "src"))
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from opentrans.config import merge, parse_config, read_config_file
+from opentrans.data.downloads import describe_missing
 from opentrans.errors import UserError
 from opentrans.runs.code_digest import export_interpreter, hash_sources
 from opentrans.runs.find import name_config
@@ -76,6 +78,11 @@ _name, _content = name_config(CONFIG)
 CONFIG_FILE = RESULTS.folder / _name
 if not CONFIG_FILE.exists():
     write_text(CONFIG_FILE, _content)
+
+# Said while planning, so that a dry run tells it, too.
+_missing = describe_missing(CONFIG)
+if _missing and workflow.is_main_process:
+    logger.warning(_missing)
 
 
 wildcard_constraints:
