@@ -4,7 +4,8 @@ import pytest
 
 from killing import count_moments, draw_moments, kill_at, watch_calls, watch_files
 from opentrans.errors import UserError
-from opentrans.search.search import Search, find_subnetwork
+from opentrans.search.find import find_subnetwork
+from opentrans.search.search import Search
 from opentrans.system.files import sha256, write_csv
 from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.randomness import seed_generators
