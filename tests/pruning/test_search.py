@@ -52,12 +52,9 @@ def test_a_search_ends_at_exactly_the_density_and_logs_every_round(recipe, teach
     assert sum(row["kept"] for row in describe_layers(found.masks)) == count_kept(found.masks)
 
 
-@pytest.mark.parametrize("rewind", ["none", "initial"])
-def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
-    recipe, teacher, text, data, rewind, monkeypatch
-):
+def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(recipe, teacher, text, data, monkeypatch):
     states = []
-    search = Search(recipe(rewind=rewind), teacher, text, data)
+    search = Search(recipe(), teacher, text, data)
     original = MaskKeeper.apply
 
     def spy(keeper):
@@ -74,8 +71,7 @@ def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
             assert not bool((mask & ~before[name][0]).any())
 
 
-@pytest.mark.parametrize("rewind", ["none", "initial"])
-def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, text, data, monkeypatch, rewind):
+def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, text, data, monkeypatch):
     expected, prune = {}, Search.prune
 
     def spy(search, kept):
@@ -86,7 +82,7 @@ def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, t
             expected.setdefault(name, torch.zeros_like(weight))[gone] = weight.detach()[gone]
 
     monkeypatch.setattr(Search, "prune", spy)
-    found, _ = find_subnetwork(recipe(rewind=rewind), teacher, text, data, 3)
+    found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
     assert any(len(values) for values in found.removed.values())
     for name, mask in found.masks.items():
         assert torch.equal(found.removed.get(name, torch.zeros(0)), expected[name][~mask])
@@ -98,15 +94,7 @@ def test_a_random_mask_removes_the_teachers_weights(recipe, teacher, text, data,
         assert torch.equal(values, backbone.state_dict()[name][~found.masks[name]])
 
 
-def test_rewinding_puts_the_survivors_back_to_the_start(recipe, teacher, text, data, backbone):
-    found, _ = find_subnetwork(recipe(rewind="initial", recovery_iterations=0), teacher, text, data, 3)
-    start = backbone.state_dict()
-    for name, weight in found.weights.items():
-        expected = start[name].masked_fill(~found.masks[name], 0) if name in found.masks else start[name]
-        assert torch.equal(weight, expected)
-
-
-def test_without_rewinding_weights_and_statistics_move(recipe, teacher, text, data, backbone):
+def test_weights_and_statistics_move(recipe, teacher, text, data, backbone):
     found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
     for name in ("conv1.weight", "bn1.weight", "bn1.running_mean", "layer4.0.bn3.running_var"):
         assert not torch.equal(found.weights[name], backbone.state_dict()[name])

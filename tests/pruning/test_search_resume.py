@@ -31,9 +31,7 @@ def search(recipe, teacher, text, data):
     return run
 
 
-@pytest.mark.parametrize(
-    "changes", [{"checkpoint_every": 1}, {"checkpoint_every": 3, "rewind": "initial"}], ids=["each", "rewinding"]
-)
+@pytest.mark.parametrize("changes", [{"checkpoint_every": 1}, {"checkpoint_every": 3}], ids=["each", "every third"])
 def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_path, changes):
     whole = search(tmp_path / "whole", **changes)
     total = count_moments(watch_calls, lambda: search(tmp_path / "counted", **changes), tmp_path / "count")

@@ -1,6 +1,5 @@
 """Algorithm 1: a search by iterative magnitude pruning, trained with distillation only."""
 
-import copy
 import json
 import sys
 from collections.abc import Mapping
@@ -48,7 +47,6 @@ class Search:
 
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
-        self.start = copy.deepcopy(self.student.backbone.state_dict())
 
         self.log: list[RoundRow] = []
         self.iteration = self.round_iterations = 0
@@ -106,19 +104,12 @@ class Search:
         self.round_iterations, self.round_loss = 0, 0.0
 
     def prune(self, n_kept: int) -> None:
-        """End a round: remove the smallest weights until `n_kept` remain; rewind the others if the recipe says so.
-
-        A rewind also resets batch norm and the optimiser: the next round starts as the first did.
-        """
+        """End a round: remove the smallest weights until `n_kept` remain."""
         masks = prune_smallest(self.weights, self.masks, count_kept(self.masks) - n_kept)
 
         # Weights removed in earlier rounds are zero by now and keep the value noted then.
         for name, weight in self.weights.items():
             self.removed[name] += weight.detach().masked_fill(masks[name], 0)
-
-        if self.recipe.rewind == "initial":
-            self.student.backbone.load_state_dict(self.start)
-            self.build_optimizer()
 
         self.set_masks(masks)
 
