@@ -28,7 +28,7 @@ from opentrans.costs.paper import random_text
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.models.registry import build_target
-from opentrans.pruning.subnetwork import dense_masks
+from opentrans.pruning.masks import dense_masks
 from opentrans.system.files import write_json
 from opentrans.training.data import CropSettings, TrainingData
 

@@ -1,13 +1,24 @@
 import shutil
 
 import pytest
+import torch
 
 from killing import count_moments, draw_moments, kill_at, watch_calls, watch_files
 from opentrans.errors import UserError
-from opentrans.search.search import Search, find_subnetwork
+from opentrans.search.find import find_subnetwork
+from opentrans.search.search import Search
 from opentrans.system.files import sha256, write_csv
 from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.randomness import seed_generators
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the children that are killed: with more threads sums are in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary, r
 from opentrans.data.regions import get_regions
 from opentrans.data.sources.coco import decode_ids
 from opentrans.data.sources.safe_pickle import read_pickle
-from opentrans.freezing.plan import FIELDS as PLAN_FIELDS
-from opentrans.freezing.plan import FreezePlan
+from opentrans.freezing.plan import PLAN_FIELDS, FreezePlan
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.runs.table import read_experiments
 from opentrans.system.files import check_hash, read_json, write_hashed
