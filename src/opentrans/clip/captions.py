@@ -14,7 +14,7 @@ from opentrans.errors import UserError
 from opentrans.system.files import read_csv, read_json, require_folder
 
 _FIELDS = ("image", "caption", "split", "kind", "name")
-_REMEDY = "make the captioned images again (make-world)"
+_REMEDY = "make the captioned images again (opentrans make-world)"
 
 
 @dataclass(frozen=True)

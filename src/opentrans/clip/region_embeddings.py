@@ -13,7 +13,7 @@ from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
 Encoding = Literal["crop", "mask_pool"]
-_REMEDY = "embed the regions again (embed-regions)"
+_REMEDY = "embed the regions again (opentrans embed-regions)"
 
 
 @dataclass(frozen=True)

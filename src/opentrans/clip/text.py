@@ -14,7 +14,7 @@ from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
-_REMEDY = "embed the vocabulary again (embed-vocabularies)"
+_REMEDY = "embed the vocabulary again (opentrans embed-vocabularies)"
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ Architecture = dict[str, Any]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _VISUAL = "visual."
-TEACHER_REMEDY = "make the teacher again (train-teacher or import-teacher)"
+TEACHER_REMEDY = "make the teacher again (opentrans train-teacher or import-teacher)"
 
 
 @runtime_checkable

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.clip.text_cache import TextEmbedder
     from opentrans.data.prepared import Vocabulary
+    from opentrans.runs.layout import get_text_file
 
     vocabularies = {name: Vocabulary.read(path) for name, path in map(_split, args.vocabularies)}
     torch.set_num_threads(args.config.threads.run)
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     templates = {"plain": None, "ensemble": args.config.teacher.templates}
     for prompts, (name, vocabulary) in product(args.prompts, vocabularies.items()):
         embedded = embedder.embed(vocabulary, templates[prompts])
-        embedded.save(args.output / prompts / f"{name}.safetensors")
+        embedded.save(get_text_file(args.output, prompts, name))
 
 
 def _split(pair: str) -> tuple[str, Path]:

@@ -79,6 +79,7 @@ def evaluate_benchmark(
     from opentrans.clip.text import TextEmbeddings
     from opentrans.data.prepared import PreparedDataset
     from opentrans.evaluation.evaluate import describe_protocol, evaluate, summarize
+    from opentrans.runs.layout import get_confusion_file, get_metrics_file
     from opentrans.system.device import select_device
     from opentrans.system.files import write_json
     from opentrans.system.tensors import save_tensors
@@ -89,10 +90,10 @@ def evaluate_benchmark(
     dataset = PreparedDataset.open(folder)
     vocabulary = TextEmbeddings.load(text).to(select_device(config.device))
     confusion = evaluate(target, dataset, vocabulary, short_side, max_side, name)
-    save_tensors(output / f"{name}.confusion.safetensors", {"confusion": torch.from_numpy(confusion)})
+    save_tensors(get_confusion_file(output, name), {"confusion": torch.from_numpy(confusion)})
     protocol = describe_protocol(settings.denominator, prompts, short_side, max_side)
     metrics = summarize(confusion, dataset.vocabulary)
     write_json(
-        output / f"{name}.json",
+        get_metrics_file(output, name),
         {**identity, "benchmark": name, "images": len(dataset), "protocol": protocol, **metrics},
     )

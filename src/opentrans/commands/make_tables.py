@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs of runs (Table 8)")
     parser.add_argument("--experiments", type=Path, required=True, help="experiment table")
     parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
+    parser.add_argument(
+        "--captions", type=Path, nargs="*", default=[], help="what each table is of: table{N}.rst, plain paragraphs"
+    )
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
     parser.add_argument("--output-dir", type=Path, required=True, help="receives table{N}.csv, .md, .tex")
 
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         collect_results,
         count_iterations,
     )
-    from opentrans.reporting.tables import Sources, build_table, read_paper, write_caption, write_table
+    from opentrans.reporting.tables import Sources, build_table, read_captions, read_paper, write_caption, write_table
     from opentrans.reporting.tidy import read_logs, read_rounds
     from opentrans.runs.table import read_experiments
 
@@ -42,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
     measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
     measures["training_iterations"] = count_iterations(read_rounds(args.rounds), read_logs(args.logs))
     sources = Sources(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
+    captions = read_captions(args.captions)
     tables = {number: build_table(number, experiments, sources) for number in args.tables}
     for number, table in tables.items():
-        caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator)
+        subject = captions.get(f"table{number}", "")
+        caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator, subject)
         write_table(args.output_dir, number, table, caption)
