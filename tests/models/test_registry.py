@@ -3,7 +3,7 @@ import torch
 from model_samples import make_settings
 
 from opentrans.models.deeplabv3 import DeepLabV3
-from opentrans.models.registry import TARGETS, build_target, register
+from opentrans.models.registry import BUILDERS, build_target, register
 from opentrans.models.target import Target
 
 
@@ -15,7 +15,7 @@ def test_targets_are_built_by_kind(teacher, text, kind, name):
 
 
 def test_a_new_target_registers_itself(monkeypatch, teacher, text):
-    monkeypatch.setattr("opentrans.models.registry.TARGETS", dict(TARGETS))
+    monkeypatch.setattr("opentrans.models.registry.BUILDERS", dict(BUILDERS))
     monkeypatch.setattr("importlib.import_module", lambda name: None)
     settings, built = make_settings("han"), []
 
