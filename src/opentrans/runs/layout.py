@@ -8,7 +8,7 @@ Nothing else in the package or the workflow knows these folders. A method that t
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from opentrans.errors import UserError
 from opentrans.runs.table import RunId, SubnetworkId
@@ -20,6 +20,7 @@ SEED = re.compile(r"seed(\d+)")
 RUN_REMEDY = "give a run's folder, for example results/mini/training/han/dense/none/seed0"
 
 
+@runtime_checkable
 class SubnetworkNames(Protocol):
     """Whatever names a subnetwork: a `SubnetworkId`, a `RunId`, the workflow's wildcards (all text)."""
 
@@ -32,6 +33,7 @@ class SubnetworkNames(Protocol):
         """The seed."""
 
 
+@runtime_checkable
 class WarmUpNames(SubnetworkNames, Protocol):
     """Whatever names a warm-up, or weights that alpha is fitted to; a `RunId` does."""
 
@@ -40,6 +42,7 @@ class WarmUpNames(SubnetworkNames, Protocol):
         """The target's name."""
 
 
+@runtime_checkable
 class FitNames(WarmUpNames, Protocol):
     """Whatever names a fit of alpha: the workflow's wildcards."""
 
@@ -48,6 +51,7 @@ class FitNames(WarmUpNames, Protocol):
         """Which weights: ``before_mask`` or ``masked``."""
 
 
+@runtime_checkable
 class RunNames(WarmUpNames, Protocol):
     """Whatever names a training run: a `RunId`, the workflow's wildcards (all text)."""
 
