@@ -153,9 +153,9 @@ def test_the_mappers_image_is_taken_in_its_format(tmp_path):
     seen = []
 
     class Look(cases.Guess):
-        def predict(self, image, vocabulary, size):
+        def predict(self, image, classes, size):
             seen.append((image, size))
-            return super().predict(image, vocabulary, size)
+            return super().predict(image, classes, size)
 
     image = torch.arange(3 * 4 * 5, dtype=torch.uint8).view(3, 4, 5)
     for image_format in ("RGB", "BGR"):

@@ -60,9 +60,9 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     with torch.inference_mode():
         expected = load_run(found).predict(resize_image(image, None, 1333), text, (50, 70))
     segmenter = load_segmenter(found, vocabulary)
-    assert len(segmenter.text.embeddings) == 5  # one for each synonym
+    assert len(segmenter.classes.embeddings) == 5  # one for each synonym
     np.testing.assert_array_equal(segmenter(image), expected)
-    assert load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary).text.embeddings.shape[0] == 3
+    assert load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary).classes.embeddings.shape[0] == 3
 
 
 def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):

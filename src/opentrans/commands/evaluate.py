@@ -87,8 +87,8 @@ def evaluate_benchmark(
     sizes: dict[str, tuple[int, int]] = {str(key): size for key, size in settings.sizes.items()}
     short_side, max_side = sizes.get(name, (settings.short_side, settings.max_side))
     dataset = PreparedDataset.open(folder)
-    vocabulary = TextEmbeddings.load(text).to(select_device(config.device))
-    confusion = evaluate(target, dataset, vocabulary, short_side, max_side, name)
+    classes = TextEmbeddings.load(text).to(select_device(config.device))
+    confusion = evaluate(target, dataset, classes, short_side, max_side, name)
     save_tensors(output / f"{name}.confusion.safetensors", {"confusion": torch.from_numpy(confusion)})
     protocol = describe_protocol(settings.denominator, prompts, short_side, max_side)
     metrics = summarize(confusion, dataset.vocabulary)

@@ -36,13 +36,13 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(config.threads.run)
     target = load_target(config, args.target, args.run, args.teacher, args.train_text)
     dataset = PreparedDataset.open(args.dataset)
-    vocabulary = TextEmbeddings.load(args.text).to(select_device(config.device))
+    classes = TextEmbeddings.load(args.text).to(select_device(config.device))
     sizes = settings.sizes.get(config.figures.benchmark, (settings.short_side, settings.max_side))
     maps = {}
     for place in select_images(dataset, config.figures.images, config.figures.image_ids):
         record = dataset.records[place]
-        image = resize_image(dataset.image(place), *sizes).to(vocabulary.embeddings.device)
+        image = resize_image(dataset.image(place), *sizes).to(classes.embeddings.device)
         with torch.inference_mode():
-            prediction = target.predict(image, vocabulary, (record.height, record.width))
-        maps[record.image_id] = prediction.to(torch.int16)
+            predicted = target.predict(image, classes, (record.height, record.width))
+        maps[record.image_id] = predicted.to(torch.int16)
     save_tensors(args.output, maps, {"run_sha256": sha256(args.run)})

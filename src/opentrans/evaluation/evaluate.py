@@ -43,28 +43,28 @@ def resize_image(image: np.ndarray, short_side: int | None, max_side: int) -> Fl
 def evaluate(
     target: Target,
     dataset: PreparedDataset,
-    vocabulary: TextEmbeddings,
+    classes: TextEmbeddings,
     short_side: int | None,
     max_side: int,
     title: str = "",
 ) -> np.ndarray:
     """Confusion matrix of `target` over all images of `dataset`; predictions are made at the label map's size.
 
-    The target must be in evaluation mode and on the device of `vocabulary`.
+    The target must be in evaluation mode and on the device of `classes`.
 
     Raises:
         UserError: the embeddings and the data set's vocabulary have different numbers of classes.
     """
-    classes, ignore = len(dataset.vocabulary), dataset.vocabulary.ignore
-    if len(vocabulary) != classes:
-        problem = f"{classes} classes, but {len(vocabulary)} are embedded"
+    n_classes = len(dataset.vocabulary)
+    if len(classes) != n_classes:
+        problem = f"{n_classes} classes, but {len(classes)} are embedded"
         raise UserError(dataset.folder / "vocabulary.json", problem, "embed this vocabulary again")
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion = np.zeros((n_classes, n_classes), np.int64)
     for index in tqdm(range(len(dataset)), desc=title or "evaluate", unit="image", file=sys.stderr):
         label = dataset.label(index)
-        image = resize_image(dataset.image(index), short_side, max_side).to(vocabulary.embeddings.device)
-        prediction = target.predict(image, vocabulary, (label.shape[0], label.shape[1]))
-        add_confusion(confusion, prediction.cpu().numpy(), label, ignore)
+        image = resize_image(dataset.image(index), short_side, max_side).to(classes.embeddings.device)
+        predicted = target.predict(image, classes, (label.shape[0], label.shape[1]))
+        add_confusion(confusion, predicted.cpu().numpy(), label, dataset.vocabulary.ignore)
     return confusion
 
 

@@ -19,14 +19,14 @@ from opentrans.system.device import select_device
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A run's target with a vocabulary, ready for images.
+    """A run's target with the classes to look for, ready for images.
 
     `short_side` is the test size: larger images are reduced to it. `exact` enlarges smaller ones too, as the
     evaluation does.
     """
 
     target: Target
-    text: TextEmbeddings
+    classes: TextEmbeddings
     short_side: int
     max_side: int
     exact: bool
@@ -37,7 +37,7 @@ class Segmenter:
         height, width = image.shape[:2]
         keeps = not self.exact and min(height, width) <= self.short_side
         tensor = resize_image(image, None if keeps else self.short_side, self.max_side)
-        labels = self.target.predict(tensor.to(self.text.embeddings.device), self.text, (height, width))
+        labels = self.target.predict(tensor.to(self.classes.embeddings.device), self.classes, (height, width))
         return labels.cpu().numpy()
 
 
@@ -53,9 +53,11 @@ def load_segmenter(found: FinishedRun, vocabulary: Vocabulary, short_side: int |
     config, settings = found.config, found.config.targets[found.run_id.target]
     target, device = load_run(found), select_device(config.device)
     teacher = Teacher.load(found.teacher).to(device)
-    text = embed_vocabulary(teacher, vocabulary, get_templates(config, settings)).to(device)
+    classes = embed_vocabulary(teacher, vocabulary, get_templates(config, settings)).to(device)
+
     given = short_side or config.evaluation.short_side
-    return Segmenter(target, text, given or settings.training.crop_size, config.evaluation.max_side, given is not None)
+    test_size = given or settings.training.crop_size
+    return Segmenter(target, classes, test_size, config.evaluation.max_side, exact=given is not None)
 
 
 def get_templates(config: Config, settings: TargetConfig) -> list[str] | None:
