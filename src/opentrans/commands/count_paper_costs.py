@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from opentrans.config import Config
 
 HELP = "count Params and FLOPs of all targets, dense and pruned, on random weights; write them and their page"
+GROUP = "maintenance"
 CLASSES = 133  # of COCO panoptic, on whose first image the paper counts
 
 

@@ -3,7 +3,14 @@
 import argparse
 from pathlib import Path
 
-HELP = "turn a checkpoint of the published FC-CLIP (detectron2) into a run"
+from opentrans.commands._arguments import add_output
+
+HELP = "turn a checkpoint of the published FC-CLIP into a run"
+GROUP = "use"
+EXAMPLE = (
+    "opentrans import-checkpoint --checkpoint fcclip.pth \\\n"
+    "        --vocabulary prepared/coco/train/vocabulary.json --output results/theirs"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="CLIP's text encoder has QuickGELU, as OpenAI's (default) and unlike open_clip's own",
     )
-    parser.add_argument("--output", type=Path, required=True, help="results folder to write: teacher, text, run")
+    add_output(parser, "results folder to write: teacher, text, run")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -31,9 +31,9 @@ from opentrans.pruning.subnetwork import (
 )
 from opentrans.search.student import SearchLoss, Student
 from opentrans.system.signals import Stop, defer_signals
-from opentrans.training.bad_batch import NotFinite, refuse_batch
+from opentrans.training.bad_batch import NotFinite, record_bad_batch
 from opentrans.training.checkpoint import check_identity, get_part, load_checkpoint, restore, save_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
 from opentrans.training.loading import Step
 from opentrans.training.schedule import build_optimizer
@@ -71,7 +71,7 @@ def find_subnetwork(
     seed: int,
     match: Subnetwork | None = None,
     workers: int = 0,
-    unfinished: Unfinished | None = None,
+    checkpoints: CheckpointFolder | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> tuple[Subnetwork, list[LogRow]]:
     """Find (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
@@ -86,7 +86,7 @@ def find_subnetwork(
         seed: draws the random masks.
         match: the subnetwork whose layers' densities ``random`` with ``layout: per_layer`` copies.
         workers: data loading processes.
-        unfinished: where a search saves its state every `recipe.checkpoint_every` iterations, and goes on from.
+        checkpoints: where a search saves its state every `recipe.checkpoint_every` iterations, and goes on from.
         identity: what must agree between a saved state and the search that continues it.
 
     Returns:
@@ -98,7 +98,7 @@ def find_subnetwork(
     """
     metadata = {"method": recipe.method, "recipe": recipe.model_dump_json(), "seed": str(seed)}
     if recipe.method in ("imp", "distill"):
-        search = Search(recipe, teacher, text, data, workers, unfinished, identity)
+        search = Search(recipe, teacher, text, data, workers, checkpoints, identity)
         search.run()
         return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata, search.removed), search.log
     backbone = ClipBackbone.of_teacher(teacher)
@@ -128,11 +128,11 @@ class Search:
         text: TextEmbeddings,
         data: TrainingData,
         workers: int = 0,
-        unfinished: Unfinished | None = None,
+        checkpoints: CheckpointFolder | None = None,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         self.recipe, self.data, self.device, self.workers = recipe, data, teacher.device, workers
-        self.unfinished, self.identity = unfinished, dict(identity or {})
+        self.checkpoints, self.identity = checkpoints, dict(identity or {})
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
         self.start = copy.deepcopy(self.student.backbone.state_dict())
@@ -200,9 +200,9 @@ class Search:
         for iteration in steps:
             self.step(iteration, next(examples))
             progress.update()
-            if self.unfinished:
+            if self.checkpoints:
                 due = self.iteration % self.recipe.checkpoint_every == 0
-                self.unfinished.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
+                self.checkpoints.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
             elif stop.signal:
                 stop.interrupt()
         return self.round_loss / iterations
@@ -212,7 +212,7 @@ class Search:
         try:
             terms = self.stepper.step(iteration, examples, self.get_loss, self.optimizer, self.keeper)
         except NotFinite as error:
-            raise refuse_batch(self.data, iteration, self.recipe.batch_size, error, self.unfinished) from None
+            raise record_bad_batch(self.data, iteration, self.recipe.batch_size, error, self.checkpoints) from None
         self.iteration, self.round_loss = iteration + 1, self.round_loss + terms["loss"]
         self.round_iterations += 1
 
@@ -232,7 +232,7 @@ class Search:
 
     def resume(self) -> None:
         """Go on from the last saved state, where there is one."""
-        path = self.unfinished.find() if self.unfinished else None
+        path = self.checkpoints.find() if self.checkpoints else None
         if path is None:
             return
         checkpoint = load_checkpoint(path)

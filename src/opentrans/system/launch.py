@@ -57,7 +57,7 @@ def run_processes(processes: int, words: Sequence[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> None:
+def launch_command(arguments: Sequence[str]) -> None:
     """Replace this process by the command, or run it in several processes."""
     wanted = int(arguments[0]) if arguments and arguments[0].isdecimal() else None
     if wanted is None or len(arguments) < 2:
@@ -74,4 +74,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    launch_command(sys.argv[1:])
