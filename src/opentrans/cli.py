@@ -52,7 +52,7 @@ def format_help() -> str:
     for group, title in GROUPS.items():
         lines += ["", f"{title}:"]
         for command, module in modules.items():
-            if module.GROUP == group:
+            if group == module.GROUP:
                 lines += _describe_command(command, module)
     return "\n".join(lines) + "\n"
 
@@ -84,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spare_waiting_threads()
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words else "--help"
+
     try:
         if command in ("--help", "-h"):
             print(format_help(), end="")
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_command(command)
             with catch_signals():
                 run_command(build_parser(command).parse_args(words[1:]))
+
     except Interrupted as end:
         print(f"opentrans {command}: {end}", file=sys.stderr)
         return INTERRUPTED_STATUS

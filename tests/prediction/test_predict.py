@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import opentrans
 from opentrans.cli import main
 from opentrans.data.palette import get_colours
 from opentrans.errors import UserError
 from opentrans.prediction.drawing import draw_overlay, find_name_position
-from opentrans.prediction.images import find_images, read_image
+from opentrans.prediction.images import find_images, get_image, read_image
 from opentrans.prediction.segment import load_segmenter
 from opentrans.prediction.words import parse_classes
 from opentrans.runs.find import find_run
@@ -79,6 +80,25 @@ def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkey
     for height in (48, 192):
         assert segmenter(np.zeros((height, 2 * height, 3), np.uint8)).shape == (height, 2 * height)
     assert seen == [((48, 96), (48, 96)), ((96, 192), (192, 384))]
+
+
+def test_an_image_is_segmented_from_python_as_a_file_a_picture_or_an_array(results, photo):
+    run = results / "training/han/dense/none/seed0"
+    segmentation = opentrans.predict(photo, WORDS, run=run, device="cpu")
+    assert segmentation.names == ["sky", "dog", "zebra"]
+    assert segmentation.labels.shape == (50, 70)
+    expected = load_segmenter(find_run(run), parse_classes(WORDS))(read_image(photo))
+    np.testing.assert_array_equal(segmentation.labels, expected)
+    words = [part.strip() for part in WORDS.split(",")]
+    for image in (str(photo), Image.open(photo), read_image(photo)):
+        again = opentrans.predict(image, words, run=str(run), device="cpu")
+        np.testing.assert_array_equal(again.labels, expected)
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)])
+def test_an_array_that_is_no_rgb_image_is_refused(image):
+    with pytest.raises(UserError, match="is no RGB image"):
+        get_image(image)
 
 
 def test_a_folder_is_segmented_without_what_was_written_there_before(results, photo, tmp_path):

@@ -73,7 +73,8 @@ def test_an_error_of_the_disk_at_any_step_keeps_what_was_there(tmp_path, monkeyp
 
 def test_a_read_only_output_is_found_out_before_the_training(mount):
     folder = mount("ro")
-    with pytest.raises(OSError, match="Read-only file system") as caught, CheckpointFolder(folder / "run.unfinished").hold():
+    checkpoints = CheckpointFolder(folder / "run.unfinished")
+    with pytest.raises(OSError, match="Read-only file system") as caught, checkpoints.hold():
         pass
     assert "write to another folder" in str(explain(caught.value))
     with pytest.raises(UserError, match="Read-only file system; write to another folder"):

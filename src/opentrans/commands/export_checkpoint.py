@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Load the run, write it under the published names."""
     from opentrans.clip.weights import load_artefact
     from opentrans.errors import UserError
     from opentrans.evaluation.loading import load_run

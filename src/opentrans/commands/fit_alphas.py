@@ -10,7 +10,7 @@ GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Add the arguments."""
     parser.add_argument("--weights", type=Path, required=True, help="checkpoint or subnetwork (safetensors)")
     parser.add_argument("--prefix", default="weight.", help="what precedes the backbone's names (default: %(default)s)")
     add_fit(parser)
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Read the weights, fit, write."""
     import torch
 
     from opentrans.freezing.fits import write_alphas

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Build the model, fit its layers, write the plan."""
     from opentrans.config import FreezeRecipe
     from opentrans.errors import UserError
     from opentrans.integrations.planning import build_model, load_weights, plan_model

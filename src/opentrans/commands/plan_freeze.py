@@ -10,7 +10,7 @@ GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Add the arguments."""
     add_recipe(parser, "freezing")
     parser.add_argument("--seed", type=int, required=True, help="draws the layers of a random plan")
     parser.add_argument("--alphas", type=Path, required=True, help="fits of the backbone's layers (CSV, fit-alphas)")
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Read the fits, choose, write."""
     from opentrans.freezing.fits import read_alphas
     from opentrans.freezing.plan import make_plan
     from opentrans.runs.table import get_named

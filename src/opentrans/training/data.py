@@ -173,4 +173,5 @@ def _is_visible(ids: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> np.nda
     if not len(ids):
         return np.zeros(0, dtype=bool)
     totals = np.array([np.count_nonzero(whole == region_id) for region_id in ids], dtype=np.int64)
-    return masks.reshape(len(ids), -1).sum(1) >= VISIBLE_SHARE * totals
+    visible: np.ndarray = masks.reshape(len(ids), -1).sum(1) >= VISIBLE_SHARE * totals
+    return visible

@@ -148,12 +148,14 @@ def identify(
         "device": config.device,
         "threads": threads,
     }
+
     files = {
         **artefacts,
         "training set": dataset / "index.csv",
         "vocabulary": dataset / "vocabulary.json",
         "regions": regions,
     }
+
     return {
         "seed": str(seed),
         "settings": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
