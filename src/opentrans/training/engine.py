@@ -23,7 +23,7 @@ from opentrans.training.schedule import build_optimizer, get_learning_rate
 from opentrans.training.snapshots import Snapshots
 from opentrans.training.steps import Stepper
 
-LogRow = Mapping[str, object]
+LogEntry = Mapping[str, object]
 
 
 @dataclass
@@ -39,7 +39,7 @@ class TrainingRun:
     snapshots: Snapshots = field(default_factory=Snapshots)
     pruning: JointPruning | None = None
     iteration: int = 0
-    log: list[LogRow] = field(default_factory=list)
+    log: list[LogEntry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Build the optimiser; it holds frozen layers too, which have no gradient, so it skips them."""
@@ -163,6 +163,6 @@ def recalibrate_batchnorm(run: TrainingRun, batches: int) -> None:
         layer.eval()
 
 
-def write_log(path: Path, log: list[LogRow]) -> None:
+def write_log(path: Path, log: list[LogEntry]) -> None:
     """Write the training log as CSV: iteration, learning rate, total loss and each term."""
     write_csv(path, list(log[-1]) if log else ["iteration"], log)
