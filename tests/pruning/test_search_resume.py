@@ -46,7 +46,7 @@ def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_pa
 
 def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, monkeypatch):
     """In a round, at its end before the pruning, after it, and in the recovery: all states that there are."""
-    monkeypatch.setattr("opentrans.training.checkpoint_folder.KEPT", 100)
+    monkeypatch.setattr("opentrans.training.checkpoint_folder.N_KEPT", 100)
     monkeypatch.setattr(CheckpointFolder, "remove", lambda self: None)
     whole = search(tmp_path / "all", checkpoint_every=1)
     monkeypatch.undo()
@@ -62,8 +62,8 @@ def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, m
 
 def test_a_kill_at_every_file_system_call_of_a_searchs_checkpoint_loses_nothing(recipe, teacher, text, data, tmp_path):
     running = Search(recipe(), teacher, text, data, checkpoints=CheckpointFolder(tmp_path / "u"))
-    running.unfinished.save(0, running.save)
-    before = sha256(running.unfinished.find())
+    running.checkpoints.save(0, running.save)
+    before = sha256(running.checkpoints.find())
     total = count_moments(
         watch_files, lambda: CheckpointFolder(tmp_path / "counted").save(1, running.save), tmp_path / "count"
     )
@@ -71,7 +71,7 @@ def test_a_kill_at_every_file_system_call_of_a_searchs_checkpoint_loses_nothing(
         folder = CheckpointFolder(shutil.copytree(tmp_path / "u", tmp_path / f"kill{moment}"))
         kill_at(moment, watch_files, lambda to=folder: to.save(1, running.save))
         assert folder.find() is not None
-        assert sha256(folder.folder / "00000000.safetensors") == before
+        assert sha256(folder.path / "00000000.safetensors") == before
 
 
 def test_a_search_does_not_go_on_from_anothers_state(recipe, teacher, text, data, tmp_path):
