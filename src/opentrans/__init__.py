@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opentrans.evaluation.loading import load_run
+    from opentrans.freezing.apply import apply_freeze_plan
     from opentrans.freezing.plan import FreezePlan
-    from opentrans.integrations.planning import plan_model
-    from opentrans.integrations.pytorch import apply_freeze_plan, apply_subnetwork
+    from opentrans.freezing.planning import plan_model
     from opentrans.prediction.segment import predict
+    from opentrans.pruning.apply import apply_subnetwork
     from opentrans.pruning.subnetwork import Subnetwork
 
 __version__ = "0.1.0"
@@ -29,10 +30,10 @@ __all__ = [
 _HOMES = {
     "FreezePlan": "opentrans.freezing.plan",
     "Subnetwork": "opentrans.pruning.subnetwork",
-    "apply_freeze_plan": "opentrans.integrations.pytorch",
-    "apply_subnetwork": "opentrans.integrations.pytorch",
+    "apply_freeze_plan": "opentrans.freezing.apply",
+    "apply_subnetwork": "opentrans.pruning.apply",
     "load_run": "opentrans.evaluation.loading",
-    "plan_model": "opentrans.integrations.planning",
+    "plan_model": "opentrans.freezing.planning",
     "predict": "opentrans.prediction.segment",
 }
 

@@ -117,7 +117,7 @@ def check_command(command: str) -> None:
 
 def run_command(args: argparse.Namespace) -> None:
     """Run the command and record where its results come from; what the machine does to it is a `UserError` too."""
-    from opentrans.config import load_config
+    from opentrans.config import list_config_files, load_config
 
     command = import_command(args.command)
     forget_written()
@@ -129,7 +129,7 @@ def run_command(args: argparse.Namespace) -> None:
         if args.config and getattr(command, "HAS_PROVENANCE", True):
             from opentrans.runs.provenance import write_provenance
 
-            write_provenance(args.command, vars(args), args.config, files)
+            write_provenance(args.command, vars(args), args.config, list_config_files(files))
     except BrokenPipeError:
         raise
     except Exception as error:

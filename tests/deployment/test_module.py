@@ -50,7 +50,7 @@ def test_another_workflow_uses_this_one_as_a_module(folder):
     assert jobs["summarize"] == 1
     assert jobs["opentrans_train"] == 1
     assert jobs["opentrans_find_subnetwork"] == 1
-    assert jobs["opentrans_make_table_1"] == 1
+    assert jobs["opentrans_make_table"] == 1
 
 
 def test_a_module_runs_this_repositorys_code_in_the_importers_folder(folder):

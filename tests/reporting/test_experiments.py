@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.runs.table import FIELDS, RunId, benchmarks_of, get_named, read_experiments, runs_of
+from opentrans.runs.table import FIELDS, RunId, get_named, read_experiments, runs_of
 
 HEADER = ",".join(FIELDS)
 GOOD = "1,Row,han,ours,none,coco,yes"
@@ -80,8 +80,6 @@ def test_rows_that_mean_the_same_run_share_it(tmp_path, config):
     assert runs_of(experiments, (1, 2, 4), [0]) == [dense, ours]
     assert runs_of(experiments, (1, 2, 4), [0], evaluated_only=True) == [dense]
     assert runs_of(experiments, (1,), [0, 1]) == [dense, RunId("han", "dense", "none", 1)]
-    assert benchmarks_of(experiments, (1, 2, 4), dense) == ["coco", "pc59"]
-    assert benchmarks_of(experiments, (1, 2, 4), ours) == []
 
 
 def test_an_unknown_name_lists_what_there_is():

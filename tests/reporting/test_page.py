@@ -8,6 +8,7 @@ from opentrans.errors import UserError
 from opentrans.reporting import page
 from opentrans.reporting.grid import build_grid
 from opentrans.reporting.jobs import RuleCost, format_time, read_costs_of_jobs
+from opentrans.reporting.tables import read_captions
 from opentrans.runs.find import name_config
 from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
 
@@ -67,7 +68,7 @@ def files(tmp_path):
 @pytest.fixture
 def make_page(files, config):
     def make(tables=("table10.csv", "table2.csv"), figures=("figure5.svg",), claims="claims.csv", settings=config):
-        captions = page.read_captions([files / "figure5.rst"])
+        captions = read_captions([files / "figure5.rst"])
         row = {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 0, "benchmark": "coco"}
         return page.render_page(
             config=settings,

@@ -20,7 +20,7 @@ def get_stages(text):
 
 def get_transfers(text):
     """The targets of the runs that Snakemake started."""
-    return re.findall(r"Transfer to (\w+)", text)
+    return re.findall(r"Training (\w+):", text)
 
 
 def test_reproduce_in_a_fresh_clone_runs_everything_and_leaves_a_clean_state(reproduced):
@@ -45,7 +45,7 @@ def test_every_file_that_snakemake_made_lies_under_an_output_of_dvc(reproduced):
 
 
 def test_clone_and_pull_leave_nothing_to_do_for_either_tool(clone):
-    assert "make_table_1" in get_jobs(clone.snakemake("-n"))
+    assert "make_table" in get_jobs(clone.snakemake("-n"))
     clone.dvc("pull")
     assert NOTHING in clone.snakemake("-n")
     assert CLEAN in clone.dvc("status")

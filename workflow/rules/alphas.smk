@@ -1,13 +1,13 @@
 rule trace_alphas:
     input:
-        run=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
-        subnetwork=get_traced_subnetwork,
+        run=RESULTS.checkpoint(),
+        subnetwork=FILES.get_traced_subnetwork,
     output:
-        trace=f"{RESULTS}/alphas/{RUN}/alphas.csv",
+        trace=RESULTS.alphas(),
     log:
-        f"{LOGS}/trace_alphas/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"trace_alphas/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/trace_alphas/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"trace_alphas/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -16,26 +16,26 @@ rule trace_alphas:
         runtime=60,
     params:
         settings=get_settings("threads.run"),
-        code=get_code("trace-alphas"),
+        code=hash_sources("trace-alphas"),
         estimator=CONFIG.traces.estimator,
-        before=get_before_mask_option,
+        before=make_options(subnetwork="--before-mask"),
         config=get_config_file,
     message:
         "Alpha of {wildcards.target} in training: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans trace-alphas --config {params.config} --estimator {params.estimator} --run {input.run}"
-        " {params.before} --output {output.trace} > {log} 2>&1"
+        "python -m opentrans trace-alphas --config {params.config:q} --estimator {params.estimator:q} --run {input.run:q}"
+        " {params.before:q} --output {output.trace:q} > {log:q} 2>&1"
 
 
 rule plot_alphas:
     input:
-        alphas=get_traces(),
+        alphas=FILES.get_traces(),
     output:
         mark_figures(ALPHA_FIGURES),
     log:
-        f"{LOGS}/plot_alphas.log",
+        RESULTS.log("plot_alphas"),
     benchmark:
-        f"{JOBS}/plot_alphas.tsv"
+        RESULTS.job("plot_alphas")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -44,11 +44,11 @@ rule plot_alphas:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-alphas"),
+        code=hash_sources("plot-alphas"),
         folder=get_folder,
         config=get_config_file,
     message:
         "Alpha before, during and after fine-tuning"
     shell:
-        "python -m opentrans plot-alphas --config {params.config} --alphas {input.alphas}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-alphas --config {params.config:q} --alphas {input.alphas:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -1,31 +1,31 @@
 rule compare_backbones:
     input:
-        get_prepared(CONFIG.cka.benchmark, "val"),
-        teacher=TEACHER,
-        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
-        text=get_train_text,
+        DATA.prepared_files(CONFIG.cka.benchmark, "val"),
+        teacher=RESULTS.teacher,
+        checkpoint=RESULTS.checkpoint(),
+        text=FILES.get_train_text,
     output:
-        cka=f"{RESULTS}/cka/{RUN}/cka.json",
+        cka=RESULTS.cka(),
     log:
-        f"{LOGS}/compare_backbones/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"compare_backbones/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/compare_backbones/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"compare_backbones/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_run_memory,
+        mem_mb=get_memory("run"),
         runtime=120,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_comparison_settings,
-        code=get_code("compare-backbones"),
+        settings=describe_architecture("cka", "threads.run", "device"),
+        code=hash_sources("compare-backbones"),
         dataset=get_dataset,
         config=get_config_file,
     message:
         "CKA of {wildcards.target} and CLIP: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans compare-backbones --config {params.config} --target {wildcards.target}"
-        " --subnetwork {wildcards.subnetwork} --freeze {wildcards.freeze} --seed {wildcards.seed}"
-        " --run {input.checkpoint} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
-        " --output {output.cka} > {log} 2>&1"
+        "python -m opentrans compare-backbones --config {params.config:q} --target {wildcards.target:q}"
+        " --subnetwork {wildcards.subnetwork:q} --freeze {wildcards.freeze:q} --seed {wildcards.seed:q}"
+        " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
+        " --output {output.cka:q} > {log:q} 2>&1"

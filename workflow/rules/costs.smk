@@ -1,13 +1,13 @@
 rule profile_target:
     input:
-        teacher=TEACHER,
-        text=get_train_text,
+        teacher=RESULTS.teacher,
+        text=FILES.get_train_text,
     output:
-        layers=f"{RESULTS}/costs/{{target}}.csv",
+        layers=RESULTS.profile(),
     log:
-        f"{LOGS}/profile_target/{{target}}.log",
+        RESULTS.log("profile_target/{target}"),
     benchmark:
-        f"{JOBS}/profile_target/{{target}}.tsv"
+        RESULTS.job("profile_target/{target}")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -15,27 +15,27 @@ rule profile_target:
         mem_mb=8000,
         runtime=30,
     params:
-        settings=get_cost_settings,
-        code=get_code("profile-target"),
+        settings=describe("targets.{target}", "costs"),
+        code=hash_sources("profile-target"),
         config=get_config_file,
     message:
         "Parameters and multiply-accumulates of {wildcards.target}"
     shell:
-        "python -m opentrans profile-target --config {params.config} --target {wildcards.target}"
-        " --teacher {input.teacher} --train-text {input.text} --output {output.layers} > {log} 2>&1"
+        "python -m opentrans profile-target --config {params.config:q} --target {wildcards.target:q}"
+        " --teacher {input.teacher:q} --train-text {input.text:q} --output {output.layers:q} > {log:q} 2>&1"
 
 
 rule count_costs:
     input:
-        profile=f"{RESULTS}/costs/{{target}}.csv",
-        densities=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/layers.csv",
-        plan=get_plan,
+        profile=RESULTS.profile(),
+        densities=RESULTS.layers(),
+        plan=FILES.get_plan,
     output:
-        costs=f"{RESULTS}/costs/{RUN}/costs.json",
+        costs=RESULTS.costs(),
     log:
-        f"{LOGS}/count_costs/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"count_costs/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/count_costs/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"count_costs/{RUN_JOB}")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -43,13 +43,13 @@ rule count_costs:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_target_settings,
-        code=get_code("count-costs"),
-        plan=get_plan_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("count-costs"),
+        plan=make_options(plan="--plan"),
         config=get_config_file,
     message:
         "Costs of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans count-costs --config {params.config} --target {wildcards.target}"
-        " --subnetwork {wildcards.subnetwork} --freeze {wildcards.freeze} --seed {wildcards.seed}"
-        " --profile {input.profile} --densities {input.densities} {params.plan} --output {output.costs} > {log} 2>&1"
+        "python -m opentrans count-costs --config {params.config:q} --target {wildcards.target:q}"
+        " --subnetwork {wildcards.subnetwork:q} --freeze {wildcards.freeze:q} --seed {wildcards.seed:q}"
+        " --profile {input.profile:q} --densities {input.densities:q} {params.plan:q} --output {output.costs:q} > {log:q} 2>&1"

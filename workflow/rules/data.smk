@@ -1,10 +1,10 @@
 rule make_world:
     output:
-        manifest=f"{WORLD}/manifest.json",
+        manifest=DATA.manifest,
     log:
-        f"{LOGS}/make_world.log",
+        RESULTS.log("make_world"),
     benchmark:
-        f"{JOBS}/make_world.tsv"
+        RESULTS.job("make_world")
     conda:
         "../envs/torch.yaml"
     threads: 2
@@ -13,26 +13,26 @@ rule make_world:
         runtime=10,
     params:
         settings=get_settings("world"),
-        code=get_code("make-world"),
+        code=hash_sources("make-world"),
         folder=get_folder,
         config=get_config_file,
     message:
         "Drawing the mini world in the official layouts"
     shell:
-        "python -m opentrans make-world --config {params.config} --output {params.folder} > {log} 2>&1"
+        "python -m opentrans make-world --config {params.config:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule prepare_dataset:
     input:
-        get_world(),
+        FILES.world,
     output:
-        stats=f"{PREPARED}/{{dataset}}/{{split}}/stats.json",
-        index=f"{PREPARED}/{{dataset}}/{{split}}/index.csv",
-        vocabulary=f"{PREPARED}/{{dataset}}/{{split}}/vocabulary.json",
+        stats=DATA.statistics(),
+        index=DATA.index(),
+        vocabulary=DATA.vocabulary(),
     log:
-        f"{LOGS}/prepare_dataset/{{dataset}}_{{split}}.log",
+        RESULTS.log("prepare_dataset/{dataset}_{split}"),
     benchmark:
-        f"{JOBS}/prepare_dataset/{{dataset}}_{{split}}.tsv"
+        RESULTS.job("prepare_dataset/{dataset}_{split}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.prepare
@@ -41,11 +41,11 @@ rule prepare_dataset:
         runtime=240,
     params:
         settings=get_settings("data"),
-        code=get_code("prepare"),
+        code=hash_sources("prepare"),
         folder=get_folder,
         config=get_config_file,
     message:
         "Preparing {wildcards.dataset} {wildcards.split}"
     shell:
-        "python -m opentrans prepare --config {params.config} --dataset {wildcards.dataset} --split {wildcards.split}"
-        " --workers {threads} --output {params.folder} > {log} 2>&1"
+        "python -m opentrans prepare --config {params.config:q} --dataset {wildcards.dataset:q} --split {wildcards.split:q}"
+        " --workers {threads} --output {params.folder:q} > {log:q} 2>&1"

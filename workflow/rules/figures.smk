@@ -1,14 +1,14 @@
 rule plot_results:
     input:
         results=COLLECTED["summary"],
-        costs=get_costs(CONFIG.tables),
+        costs=FILES.get_costs(CONFIG.tables),
         paper=PAPER,
     output:
-        mark_figures(RESULT_FIGURES),
+        mark_figures(FILES.result_figures),
     log:
-        f"{LOGS}/plot_results.log",
+        RESULTS.log("plot_results"),
     benchmark:
-        f"{JOBS}/plot_results.tsv"
+        RESULTS.job("plot_results")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -17,26 +17,26 @@ rule plot_results:
         runtime=10,
     params:
         settings=get_settings("benchmarks", "figures.benchmark", "subnetworks"),
-        code=get_code("plot-results"),
+        code=hash_sources("plot-results"),
         folder=get_folder,
         config=get_config_file,
     message:
         "mIoU by subnetwork, against FLOPs and against density"
     shell:
-        "python -m opentrans plot-results --config {params.config} --results {input.results} --costs {input.costs} --paper {input.paper}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-results --config {params.config:q} --results {input.results:q} --costs {input.costs:q} --paper {input.paper:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_subnetworks:
     input:
-        layers=get_subnetworks("layers.csv", CONFIG.tables),
-        rounds=get_subnetworks("rounds.csv", CONFIG.tables),
+        layers=FILES.get_layers(CONFIG.tables),
+        rounds=FILES.get_rounds(CONFIG.tables),
     output:
         mark_figures(SUBNETWORK_FIGURES),
     log:
-        f"{LOGS}/plot_subnetworks.log",
+        RESULTS.log("plot_subnetworks"),
     benchmark:
-        f"{JOBS}/plot_subnetworks.tsv"
+        RESULTS.job("plot_subnetworks")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -45,25 +45,25 @@ rule plot_subnetworks:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-subnetworks"),
+        code=hash_sources("plot-subnetworks"),
         folder=get_folder,
         config=get_config_file,
     message:
         "Densities of the subnetworks"
     shell:
-        "python -m opentrans plot-subnetworks --config {params.config} --layers {input.layers} --rounds {input.rounds}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-subnetworks --config {params.config:q} --layers {input.layers:q} --rounds {input.rounds:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule plot_training:
     input:
-        logs=get_training_logs(CONFIG.tables),
+        logs=FILES.get_training_logs(CONFIG.tables),
     output:
         mark_figures(TRAINING_FIGURES),
     log:
-        f"{LOGS}/plot_training.log",
+        RESULTS.log("plot_training"),
     benchmark:
-        f"{JOBS}/plot_training.tsv"
+        RESULTS.job("plot_training")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -72,60 +72,62 @@ rule plot_training:
         runtime=10,
     params:
         settings=get_settings("profile"),
-        code=get_code("plot-training"),
+        code=hash_sources("plot-training"),
         folder=get_folder,
         config=get_config_file,
     message:
         "Training curves"
     shell:
-        "python -m opentrans plot-training --config {params.config} --logs {input.logs}"
-        " --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-training --config {params.config:q} --logs {input.logs:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
 rule predict_benchmark:
     input:
-        get_prepared(CONFIG.figures.benchmark, "val"),
-        teacher=TEACHER,
-        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
-        train_text=get_train_text,
-        text=get_shown_text,
+        DATA.prepared_files(CONFIG.figures.benchmark, "val"),
+        teacher=RESULTS.teacher,
+        checkpoint=RESULTS.checkpoint(),
+        train_text=FILES.get_train_text,
+        text=FILES.get_shown_text,
     output:
-        maps=f"{RESULTS}/predictions/{RUN}/{CONFIG.figures.benchmark}.safetensors",
+        maps=RESULTS.prediction(CONFIG.figures.benchmark),
     log:
-        f"{LOGS}/predict_benchmark/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"predict_benchmark/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/predict_benchmark/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"predict_benchmark/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_run_memory,
+        mem_mb=get_memory("run"),
         runtime=30,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_evaluation_settings,
+        settings=describe_architecture(
+            "evaluation", "threads.run", "device", "benchmarks"
+        ),
         shown=get_settings("figures"),
-        code=get_code("predict-benchmark"),
+        code=hash_sources("predict-benchmark"),
         dataset=get_dataset,
         config=get_config_file,
     message:
         "Images as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans predict-benchmark --config {params.config} --target {wildcards.target}"
-        " --run {input.checkpoint} --teacher {input.teacher} --train-text {input.train_text}"
-        " --dataset {params.dataset} --text {input.text} --output {output.maps} > {log} 2>&1"
+        "python -m opentrans predict-benchmark --config {params.config:q} --target {wildcards.target:q}"
+        " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.train_text:q}"
+        " --dataset {params.dataset:q} --text {input.text:q} --output {output.maps:q} > {log:q} 2>&1"
 
 
 rule plot_predictions:
     input:
-        get_prepared(CONFIG.figures.benchmark, "val"),
-        predictions=get_predictions(),
+        DATA.prepared_files(CONFIG.figures.benchmark, "val"),
+        predictions=FILES.get_predictions(),
     output:
         mark_figures(IMAGE_FIGURES),
     log:
-        f"{LOGS}/plot_predictions.log",
+        RESULTS.log("plot_predictions"),
     benchmark:
-        f"{JOBS}/plot_predictions.tsv"
+        RESULTS.job("plot_predictions")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -134,12 +136,12 @@ rule plot_predictions:
         runtime=10,
     params:
         settings=get_settings("figures"),
-        code=get_code("plot-predictions"),
+        code=hash_sources("plot-predictions"),
         dataset=get_dataset,
         folder=get_folder,
         config=get_config_file,
     message:
         "Images, ground truth and predictions"
     shell:
-        "python -m opentrans plot-predictions --config {params.config} --dataset {params.dataset}"
-        " --predictions {input.predictions} --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans plot-predictions --config {params.config:q} --dataset {params.dataset:q}"
+        " --predictions {input.predictions:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -4,22 +4,22 @@ for scope, (tables, figures) in SCOPES.items():
         name:
             f"make_{scope}"
         input:
-            tables=get_csv_tables(tables),
-            figures=get_drawings(figures),
+            tables=FILES.get_tables(tables, ["csv"]),
+            figures=FILES.get_figures(figures, ["svg"]),
             results=COLLECTED[scope],
-            claims=get_claims(scope),
-            captions=get_captions_of_report(),
+            claims=[RESULTS.collected("claims")] if scope == "report" else [],
+            captions=get_captions(),
         output:
             page=report(
-                f"{RESULTS}/{scope}.html",
+                str(RESULTS.collected(scope, "html")),
                 "../report/report.rst",
                 category="Summary",
                 labels={"page": f"{scope} on one page"},
             ),
         log:
-            f"{LOGS}/make_report/{scope}.log",
+            RESULTS.log(f"make_report/{scope}"),
         benchmark:
-            f"{JOBS}/make_report/{scope}.tsv"
+            RESULTS.job(f"make_report/{scope}")
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -28,13 +28,13 @@ for scope, (tables, figures) in SCOPES.items():
             runtime=10,
         params:
             settings=get_settings(),
-            code=get_code("make-report"),
-            jobs=JOBS,
-            claims=get_claims_option,
+            code=hash_sources("make-report"),
+            jobs=str(RESULTS.jobs),
+            claims=make_options(claims="--claims"),
             config=get_config_file,
         message:
             "One page with everything"
         shell:
-            "python -m opentrans make-report --config {params.config} --results {input.results} --tables {input.tables}"
-            " --figures {input.figures} --captions {input.captions} --jobs {params.jobs} {params.claims} --output {output.page}"
-            " > {log} 2>&1"
+            "python -m opentrans make-report --config {params.config:q} --results {input.results:q} --tables {input.tables:q}"
+            " --figures {input.figures:q} --captions {input.captions:q} --jobs {params.jobs:q} {params.claims:q} --output {output.page:q}"
+            " > {log:q} 2>&1"

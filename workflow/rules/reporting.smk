@@ -4,18 +4,18 @@ for scope, (tables, _) in SCOPES.items():
         name:
             f"collect_results_of_{scope}"
         input:
-            get_evaluations(tables),
+            FILES.get_evaluations(tables),
         output:
             results=report(
-                COLLECTED[scope],
+                str(COLLECTED[scope]),
                 "../report/results.rst",
                 category="Tables",
                 labels={"table": f"results of the {scope}"},
             ),
         log:
-            f"{LOGS}/collect_results/{scope}.log",
+            RESULTS.log(f"collect_results/{scope}"),
         benchmark:
-            f"{JOBS}/collect_results/{scope}.tsv"
+            RESULTS.job(f"collect_results/{scope}")
         conda:
             "../envs/tables.yaml"
         threads: 1
@@ -24,76 +24,38 @@ for scope, (tables, _) in SCOPES.items():
             runtime=5,
         params:
             settings=get_settings("evaluation.denominator"),
-            code=get_code("collect-results"),
+            code=hash_sources("collect-results"),
             config=get_config_file,
         message:
             "One row for each run, seed and benchmark"
         shell:
-            "python -m opentrans collect-results --config {params.config} --evaluations {input}"
-            " --output {output.results} > {log} 2>&1"
+            "python -m opentrans collect-results --config {params.config:q} --evaluations {input:q}"
+            " --output {output.results:q} > {log:q} 2>&1"
 
 
-for number in ALL_TABLES:
-
-    rule:
-        name:
-            f"make_table_{number}"
-        input:
-            evaluations=get_evaluations([number]),
-            costs=get_costs([number]),
-            cka=get_comparisons([number]),
-            rounds=get_iteration_files("rounds.csv", [number]),
-            logs=get_iteration_files("log.csv", [number]),
-            experiments=EXPERIMENT_TABLE,
-            paper=PAPER,
-        output:
-            mark_tables([number]),
-        log:
-            f"{LOGS}/make_tables/table{number}.log",
-        benchmark:
-            f"{JOBS}/make_tables/table{number}.tsv"
-        conda:
-            "../envs/tables.yaml"
-        threads: 1
-        resources:
-            mem_mb=500,
-            runtime=5,
-        params:
-            settings=get_settings("profile", "seeds", "benchmarks"),
-            code=get_code("make-tables"),
-            table=number,
-            folder=get_folder,
-            config=get_config_file,
-        message:
-            "The paper's table {params.table}"
-        shell:
-            "python -m opentrans make-tables --config {params.config} --evaluations {input.evaluations}"
-            " --costs {input.costs} --cka {input.cka} --rounds {input.rounds} --logs {input.logs}"
-            " --experiments {input.experiments} --paper {input.paper} --tables {params.table}"
-            " --output-dir {params.folder} > {log} 2>&1"
-
-
-rule judge_claims:
+rule make_table:
     input:
-        results=COLLECTED["report"],
-        costs=get_costs(ALL_TABLES),
-        cka=get_comparisons(ALL_TABLES),
-        alphas=get_traces(),
+        evaluations=for_table(FILES.get_evaluations),
+        costs=for_table(FILES.get_costs),
+        cka=for_table(FILES.get_comparisons),
+        rounds=for_table(FILES.get_counted_rounds),
+        logs=for_table(FILES.get_counted_logs),
         experiments=EXPERIMENT_TABLE,
-        claims=CLAIMS,
         paper=PAPER,
+        captions=get_table_captions,
     output:
-        table=report(
-            f"{RESULTS}/claims.csv",
-            "../report/claims.rst",
-            category="Claims",
-            labels={"table": "claims of the paper"},
+        report(
+            str(RESULTS.table("table{number}", "csv")),
+            "../report/table.rst",
+            category="Tables",
+            labels={"table": "{number}"},
         ),
-        text=f"{RESULTS}/claims.md",
+        RESULTS.table("table{number}", "md"),
+        RESULTS.table("table{number}", "tex"),
     log:
-        f"{LOGS}/judge_claims.log",
+        RESULTS.log("make_tables/table{number}"),
     benchmark:
-        f"{JOBS}/judge_claims.tsv"
+        RESULTS.job("make_tables/table{number}")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -102,26 +64,40 @@ rule judge_claims:
         runtime=5,
     params:
         settings=get_settings("profile", "seeds", "benchmarks"),
-        code=get_code("judge-claims"),
+        code=hash_sources("make-tables"),
+        caption=read_table_caption,
+        folder=get_folder,
         config=get_config_file,
     message:
-        "Which of the paper's claims hold in this run"
+        "The paper's table {wildcards.number}"
     shell:
-        "python -m opentrans judge-claims --config {params.config} --results {input.results} --costs {input.costs}"
-        " --cka {input.cka} --alphas {input.alphas} --experiments {input.experiments} --claims {input.claims} --paper {input.paper} --output {output.table}"
-        " --markdown {output.text} > {log} 2>&1"
+        "python -m opentrans make-tables --config {params.config:q} --evaluations {input.evaluations:q}"
+        " --costs {input.costs:q} --cka {input.cka:q} --rounds {input.rounds:q} --logs {input.logs:q}"
+        " --experiments {input.experiments:q} --paper {input.paper:q} --captions {input.captions:q}"
+        " --tables {wildcards.number:q} --output-dir {params.folder:q} > {log:q} 2>&1"
 
 
-rule make_metrics:
+rule judge_claims:
     input:
-        results=COLLECTED["summary"],
+        results=COLLECTED["report"],
+        costs=FILES.get_costs(FILES.all_tables),
+        cka=FILES.get_comparisons(FILES.all_tables),
+        alphas=FILES.get_traces(),
+        experiments=EXPERIMENT_TABLE,
+        claims=CLAIMS,
+        paper=PAPER,
     output:
-        metrics=f"{RESULTS}/metrics.json",
-        plot=f"{RESULTS}/miou.csv",
+        table=report(
+            str(RESULTS.collected("claims")),
+            "../report/claims.rst",
+            category="Claims",
+            labels={"table": "claims of the paper"},
+        ),
+        text=RESULTS.collected("claims", "md"),
     log:
-        f"{LOGS}/make_metrics.log",
+        RESULTS.log("judge_claims"),
     benchmark:
-        f"{JOBS}/make_metrics.tsv"
+        RESULTS.job("judge_claims")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -129,10 +105,38 @@ rule make_metrics:
         mem_mb=500,
         runtime=5,
     params:
-        code=get_code("make-metrics"),
+        settings=get_settings("profile", "seeds", "benchmarks"),
+        code=hash_sources("judge-claims"),
+        config=get_config_file,
+    message:
+        "Which of the paper's claims hold in this run"
+    shell:
+        "python -m opentrans judge-claims --config {params.config:q} --results {input.results:q} --costs {input.costs:q}"
+        " --cka {input.cka:q} --alphas {input.alphas:q} --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q} --output {output.table:q}"
+        " --markdown {output.text:q} > {log:q} 2>&1"
+
+
+rule make_metrics:
+    input:
+        results=COLLECTED["summary"],
+    output:
+        metrics=RESULTS.collected("metrics", "json"),
+        plot=RESULTS.collected("miou"),
+    log:
+        RESULTS.log("make_metrics"),
+    benchmark:
+        RESULTS.job("make_metrics")
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=hash_sources("make-metrics"),
         config=get_config_file,
     message:
         "mIoU in the forms that DVC compares between commits"
     shell:
-        "python -m opentrans make-metrics --config {params.config} --results {input.results}"
-        " --metrics {output.metrics} --plot {output.plot} > {log} 2>&1"
+        "python -m opentrans make-metrics --config {params.config:q} --results {input.results:q}"
+        " --metrics {output.metrics:q} --plot {output.plot:q} > {log:q} 2>&1"

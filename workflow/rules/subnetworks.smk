@@ -1,35 +1,37 @@
 rule find_subnetwork:
     input:
-        get_prepared(*TRAINING_SET),
-        teacher=TEACHER,
-        regions=REGIONS,
-        text=f"{TEXTS}/plain/coco_train.safetensors",
-        match=get_match,
+        FILES.training_set,
+        teacher=RESULTS.teacher,
+        regions=RESULTS.regions,
+        text=RESULTS.text(SEARCH_PROMPTS, *TRAINING_SET),
+        match=FILES.get_match,
     output:
-        subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",
-        rounds=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/rounds.csv",
-        layers=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/layers.csv",
+        subnetwork=RESULTS.subnetwork(),
+        rounds=RESULTS.rounds(),
+        layers=RESULTS.layers(),
     log:
-        f"{LOGS}/find_subnetwork/{{subnetwork}}_seed{{seed}}.log",
+        RESULTS.log(f"find_subnetwork/{SUBNETWORK_JOB}"),
     benchmark:
-        f"{JOBS}/find_subnetwork/{{subnetwork}}_seed{{seed}}.tsv"
+        RESULTS.job(f"find_subnetwork/{SUBNETWORK_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.subnetwork
     resources:
-        mem_mb=get_search_memory,
+        mem_mb=get_memory("subnetwork"),
         runtime=2880,
         gpu=get_gpus("subnetwork"),
     params:
-        settings=get_recipe,
-        code=get_code("find-subnetwork"),
+        settings=describe(
+            "subnetworks.{subnetwork}", "threads.subnetwork", "device", "data"
+        ),
+        code=hash_sources("find-subnetwork"),
         dataset=get_dataset,
-        match=get_match_option,
+        match=make_options(match="--match"),
         config=get_config_file,
     message:
         "Subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.system.launch {resources.gpu} find-subnetwork --config {params.config} --recipe {wildcards.subnetwork}"
-        " --seed {wildcards.seed} --teacher {input.teacher} --dataset {params.dataset} --regions {input.regions}"
-        " --text {input.text} {params.match} --output {output.subnetwork} --log {output.rounds}"
-        " --layers {output.layers} > {log} 2>&1"
+        "python -m opentrans.system.launch {resources.gpu} find-subnetwork --config {params.config:q} --recipe {wildcards.subnetwork:q}"
+        " --seed {wildcards.seed:q} --teacher {input.teacher:q} --dataset {params.dataset:q} --regions {input.regions:q}"
+        " --text {input.text:q} {params.match:q} --output {output.subnetwork:q} --log {output.rounds:q}"
+        " --layers {output.layers:q} > {log:q} 2>&1"

@@ -3,31 +3,31 @@
 
 rule prepare:
     input:
-        get_all_prepared(),
+        FILES.prepared,
 
 
 rule teacher:
     input:
-        TEACHER,
-        REGIONS,
-        get_text_files(),
+        RESULTS.teacher,
+        RESULTS.regions,
+        FILES.texts,
 
 
 rule subnetworks:
     input:
-        get_masks(),
+        FILES.get_subnetworks(),
 
 
 rule freeze_plans:
     input:
-        get_plans(),
+        FILES.get_freeze_plans(),
 
 
 rule training:
     input:
-        get_checkpoints(),
+        FILES.get_checkpoints(),
 
 
 rule evaluations:
     input:
-        get_evaluations(CONFIG.tables),
+        FILES.get_evaluations(CONFIG.tables),

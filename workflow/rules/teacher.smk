@@ -2,15 +2,15 @@ if CONFIG.teacher.pretraining:
 
     rule train_teacher:
         input:
-            f"{WORLD}/manifest.json",
+            DATA.manifest,
         output:
-            teacher=TEACHER,
-            log=f"{RESULTS}/teacher/log.csv",
-            zero_shot=f"{RESULTS}/teacher/zero_shot.json",
+            teacher=RESULTS.teacher,
+            log=RESULTS.teacher_log,
+            zero_shot=RESULTS.zero_shot,
         log:
-            f"{LOGS}/train_teacher.log",
+            RESULTS.log("train_teacher"),
         benchmark:
-            f"{JOBS}/train_teacher.tsv"
+            RESULTS.job("train_teacher")
         conda:
             "../envs/torch.yaml"
         threads: CONFIG.threads.teacher
@@ -21,24 +21,24 @@ if CONFIG.teacher.pretraining:
             settings=get_settings(
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
             ),
-            code=get_code("train-teacher"),
-            captions=get_captions,
+            code=hash_sources("train-teacher"),
+            captions=lambda wildcards, input: str(DATA.captions),
             config=get_config_file,
         message:
             "Training the mini world's CLIP"
         shell:
-            "python -m opentrans train-teacher --config {params.config} --captions {params.captions}"
-            " --output {output.teacher} --log {output.log} --zero-shot {output.zero_shot} > {log} 2>&1"
+            "python -m opentrans train-teacher --config {params.config:q} --captions {params.captions:q}"
+            " --output {output.teacher:q} --log {output.log:q} --zero-shot {output.zero_shot:q} > {log:q} 2>&1"
 
 else:
 
     rule import_teacher:
         output:
-            teacher=TEACHER,
+            teacher=RESULTS.teacher,
         log:
-            f"{LOGS}/import_teacher.log",
+            RESULTS.log("import_teacher"),
         benchmark:
-            f"{JOBS}/import_teacher.tsv"
+            RESULTS.job("import_teacher")
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -47,60 +47,60 @@ else:
             runtime=30,
         params:
             settings=get_settings("teacher.architecture", "teacher.pretrained"),
-            code=get_code("import-teacher"),
+            code=hash_sources("import-teacher"),
             config=get_config_file,
         message:
             "Importing CLIP's weights"
         shell:
-            "python -m opentrans import-teacher --config {params.config} --output {output.teacher} > {log} 2>&1"
+            "python -m opentrans import-teacher --config {params.config:q} --output {output.teacher:q} > {log:q} 2>&1"
 
 
 rule embed_vocabularies:
     input:
-        vocabularies=get_vocabularies(),
-        teacher=TEACHER,
+        vocabularies=FILES.vocabularies,
+        teacher=RESULTS.teacher,
     output:
-        get_text_files(),
+        FILES.texts,
     log:
-        f"{LOGS}/embed_vocabularies.log",
+        RESULTS.log("embed_vocabularies"),
     benchmark:
-        f"{JOBS}/embed_vocabularies.tsv"
+        RESULTS.job("embed_vocabularies")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_teacher_memory,
+        mem_mb=get_memory("teacher"),
         runtime=60,
         gpu=min(1, get_gpus("teacher")),
     params:
         settings=get_settings("teacher.templates", "threads.run"),
-        code=get_code("embed-vocabularies"),
-        vocabularies=get_vocabulary_options,
-        prompts=PROMPTS,
-        folder=get_text_folder,
+        code=hash_sources("embed-vocabularies"),
+        vocabularies=name_files("vocabularies", FILES.set_names),
+        prompts=FILES.prompts,
+        folder=lambda wildcards, output: str(Path(output[0]).parents[1]),
         config=get_config_file,
     message:
         "Text embeddings of all vocabularies"
     shell:
-        "python -m opentrans embed-vocabularies --config {params.config} --teacher {input.teacher}"
-        " --vocabularies {params.vocabularies} --prompts {params.prompts} --output {params.folder} > {log} 2>&1"
+        "python -m opentrans embed-vocabularies --config {params.config:q} --teacher {input.teacher:q}"
+        " --vocabularies {params.vocabularies:q} --prompts {params.prompts:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule embed_regions:
     input:
-        get_prepared(*TRAINING_SET),
-        teacher=TEACHER,
+        FILES.training_set,
+        teacher=RESULTS.teacher,
     output:
-        regions=REGIONS,
+        regions=RESULTS.regions,
     log:
-        f"{LOGS}/embed_regions.log",
+        RESULTS.log("embed_regions"),
     benchmark:
-        f"{JOBS}/embed_regions.tsv"
+        RESULTS.job("embed_regions")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_teacher_memory,
+        mem_mb=get_memory("teacher"),
         runtime=720,
         gpu=min(1, get_gpus("teacher")),
     params:
@@ -110,11 +110,11 @@ rule embed_regions:
             "data",
             "threads.run",
         ),
-        code=get_code("embed-regions"),
+        code=hash_sources("embed-regions"),
         dataset=get_dataset,
         config=get_config_file,
     message:
         "CLIP embeddings of the training set's regions"
     shell:
-        "python -m opentrans embed-regions --config {params.config} --teacher {input.teacher}"
-        " --dataset {params.dataset} --output {output.regions} > {log} 2>&1"
+        "python -m opentrans embed-regions --config {params.config:q} --teacher {input.teacher:q}"
+        " --dataset {params.dataset:q} --output {output.regions:q} > {log:q} 2>&1"

@@ -1,49 +1,49 @@
 rule warm_up:
     input:
-        get_prepared(*TRAINING_SET),
-        teacher=TEACHER,
-        regions=REGIONS,
-        text=get_train_text,
-        subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",
+        FILES.training_set,
+        teacher=RESULTS.teacher,
+        regions=RESULTS.regions,
+        text=FILES.get_train_text,
+        subnetwork=RESULTS.subnetwork(),
     output:
-        checkpoint=f"{RESULTS}/warm_ups/{{target}}/{{subnetwork}}/seed{{seed}}/checkpoint.safetensors",
-        log=f"{RESULTS}/warm_ups/{{target}}/{{subnetwork}}/seed{{seed}}/log.csv",
+        checkpoint=RESULTS.warm_up(),
+        log=RESULTS.warm_up_log(),
     log:
-        f"{LOGS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.log",
+        RESULTS.log(f"warm_up/{WARM_UP_JOB}"),
     benchmark:
-        f"{JOBS}/warm_up/{{target}}_{{subnetwork}}_seed{{seed}}.tsv"
+        RESULTS.job(f"warm_up/{WARM_UP_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_run_memory,
+        mem_mb=get_memory("run"),
         runtime=1440,
         gpu=get_run_gpus,
     params:
-        settings=get_target_settings,
-        code=get_code("train"),
-        trace=get_trace_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("train"),
+        trace=make_trace_option(FILES.is_warm_up_traced),
         dataset=get_dataset,
         config=get_config_file,
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.system.launch {resources.gpu} train --config {params.config} --phase warm-up --target {wildcards.target}"
-        " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
-        " --regions {input.regions} --subnetwork {input.subnetwork} {params.trace} --output {output.checkpoint} --log {output.log}"
-        " > {log} 2>&1"
+        "python -m opentrans.system.launch {resources.gpu} train --config {params.config:q} --phase warm-up --target {wildcards.target:q}"
+        " --seed {wildcards.seed:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
+        " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.trace:q} --output {output.checkpoint:q} --log {output.log:q}"
+        " > {log:q} 2>&1"
 
 
 rule fit_alphas:
     input:
-        weights=get_fitted_weights,
-        subnetwork=get_fitted_subnetwork,
+        weights=FILES.get_fitted_weights,
+        subnetwork=FILES.get_fitted_subnetwork,
     output:
-        alphas=f"{RESULTS}/fits/{{target}}/{{subnetwork}}/{{fitted}}_{{estimator}}/seed{{seed}}/alphas.csv",
+        alphas=RESULTS.fit(),
     log:
-        f"{LOGS}/fit_alphas/{{target}}_{{subnetwork}}_{{fitted}}_{{estimator}}_seed{{seed}}.log",
+        RESULTS.log(f"fit_alphas/{FIT_JOB}"),
     benchmark:
-        f"{JOBS}/fit_alphas/{{target}}_{{subnetwork}}_{{fitted}}_{{estimator}}_seed{{seed}}.tsv"
+        RESULTS.job(f"fit_alphas/{FIT_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -52,26 +52,26 @@ rule fit_alphas:
         runtime=60,
     params:
         settings=get_settings("threads.run"),
-        code=get_code("fit-alphas"),
-        prefix=get_weights_prefix,
-        before=get_before_mask_option,
+        code=hash_sources("fit-alphas"),
+        prefix=FILES.get_weights_prefix,
+        before=make_options(subnetwork="--before-mask"),
         config=get_config_file,
     message:
         "Alpha of {wildcards.target}, {wildcards.subnetwork} ({wildcards.fitted}, {wildcards.estimator}), seed {wildcards.seed}"
     shell:
-        "python -m opentrans fit-alphas --config {params.config} --estimator {wildcards.estimator}"
-        " --weights {input.weights} --prefix {params.prefix} {params.before} --output {output.alphas} > {log} 2>&1"
+        "python -m opentrans fit-alphas --config {params.config:q} --estimator {wildcards.estimator:q}"
+        " --weights {input.weights:q} --prefix {params.prefix:q} {params.before:q} --output {output.alphas:q} > {log:q} 2>&1"
 
 
 rule plan_freeze:
     input:
-        alphas=get_fit,
+        alphas=FILES.get_fit,
     output:
-        plan=f"{RESULTS}/freeze_plans/{RUN}/plan.csv",
+        plan=RESULTS.freeze_plan(),
     log:
-        f"{LOGS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"plan_freeze/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/plan_freeze/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"plan_freeze/{RUN_JOB}")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -79,93 +79,91 @@ rule plan_freeze:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_freeze_settings,
-        code=get_code("plan-freeze"),
+        settings=describe("freezing.{freeze}"),
+        code=hash_sources("plan-freeze"),
         config=get_config_file,
     message:
         "Freeze plan {wildcards.freeze} of {wildcards.target}, {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans plan-freeze --config {params.config} --recipe {wildcards.freeze} --seed {wildcards.seed}"
-        " --alphas {input.alphas} --output {output.plan} > {log} 2>&1"
+        "python -m opentrans plan-freeze --config {params.config:q} --recipe {wildcards.freeze:q} --seed {wildcards.seed:q}"
+        " --alphas {input.alphas:q} --output {output.plan:q} > {log:q} 2>&1"
 
 
 rule train:
     input:
-        get_prepared(*TRAINING_SET),
-        teacher=TEACHER,
-        regions=REGIONS,
-        text=get_train_text,
-        subnetwork=f"{RESULTS}/subnetworks/{{subnetwork}}/seed{{seed}}/subnetwork.safetensors",
-        start=get_warm_up,
-        plan=get_plan,
+        FILES.training_set,
+        teacher=RESULTS.teacher,
+        regions=RESULTS.regions,
+        text=FILES.get_train_text,
+        subnetwork=RESULTS.subnetwork(),
+        start=FILES.get_warm_up,
+        plan=FILES.get_plan,
     output:
-        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
-        log=f"{RESULTS}/training/{RUN}/log.csv",
+        checkpoint=RESULTS.checkpoint(),
+        log=RESULTS.training_log(),
     log:
-        f"{LOGS}/train/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"train/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/train/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"train/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_run_memory,
+        mem_mb=get_memory("run"),
         runtime=4320,
         gpu=get_run_gpus,
     params:
-        settings=get_target_settings,
-        code=get_code("train"),
-        trace=get_trace_option,
+        settings=describe("targets.{target}", "threads.run", "device", "data"),
+        code=hash_sources("train"),
+        trace=make_trace_option(FILES.is_traced),
         dataset=get_dataset,
-        options=get_run_options,
+        options=make_options(start="--start", plan="--plan"),
         config=get_config_file,
     message:
         "Training {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans.system.launch {resources.gpu} train --config {params.config} --phase training --target {wildcards.target}"
-        " --seed {wildcards.seed} --teacher {input.teacher} --train-text {input.text} --dataset {params.dataset}"
-        " --regions {input.regions} --subnetwork {input.subnetwork} {params.options} {params.trace} --output {output.checkpoint}"
-        " --log {output.log} > {log} 2>&1"
+        "python -m opentrans.system.launch {resources.gpu} train --config {params.config:q} --phase training --target {wildcards.target:q}"
+        " --seed {wildcards.seed:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
+        " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.options:q} {params.trace:q} --output {output.checkpoint:q}"
+        " --log {output.log:q} > {log:q} 2>&1"
 
 
 rule evaluate_run:
     input:
-        get_all_prepared(),
-        teacher=TEACHER,
-        checkpoint=f"{RESULTS}/training/{RUN}/checkpoint.safetensors",
-        train_text=get_train_text,
-        texts=get_benchmark_texts,
+        FILES.prepared,
+        teacher=RESULTS.teacher,
+        checkpoint=RESULTS.checkpoint(),
+        train_text=FILES.get_train_text,
+        texts=FILES.get_benchmark_texts,
     output:
-        metrics=[
-            f"{RESULTS}/evaluations/{RUN}/{benchmark}.json"
-            for benchmark in CONFIG.benchmarks
-        ],
-        confusions=[
-            f"{RESULTS}/evaluations/{RUN}/{benchmark}.confusion.safetensors"
-            for benchmark in CONFIG.benchmarks
-        ],
+        metrics=[RESULTS.evaluation(benchmark) for benchmark in CONFIG.benchmarks],
+        confusions=[RESULTS.confusion(benchmark) for benchmark in CONFIG.benchmarks],
     log:
-        f"{LOGS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.log",
+        RESULTS.log(f"evaluate_run/{RUN_JOB}"),
     benchmark:
-        f"{JOBS}/evaluate_run/{{target}}_{{subnetwork}}_{{freeze}}_seed{{seed}}.tsv"
+        RESULTS.job(f"evaluate_run/{RUN_JOB}")
     conda:
         "../envs/torch.yaml"
     threads: CONFIG.threads.run
     resources:
-        mem_mb=get_run_memory,
+        mem_mb=get_memory("run"),
         runtime=720,
         gpu=min(1, get_gpus("run")),
     params:
-        settings=get_evaluation_settings,
-        code=get_code("evaluate"),
-        datasets=get_dataset_options,
-        texts=get_text_options,
+        settings=describe_architecture(
+            "evaluation", "threads.run", "device", "benchmarks"
+        ),
+        code=hash_sources("evaluate"),
+        datasets=lambda wildcards, input: [
+            f"{name}={DATA.prepared(name, 'val')}" for name in CONFIG.benchmarks
+        ],
+        texts=name_files("texts", CONFIG.benchmarks),
         folder=get_folder,
         config=get_config_file,
     message:
         "mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans evaluate --config {params.config} --target {wildcards.target}"
-        " --subnetwork {wildcards.subnetwork} --freeze {wildcards.freeze} --seed {wildcards.seed}"
-        " --run {input.checkpoint} --teacher {input.teacher} --train-text {input.train_text}"
-        " --datasets {params.datasets} --texts {params.texts} --output-dir {params.folder} > {log} 2>&1"
+        "python -m opentrans evaluate --config {params.config:q} --target {wildcards.target:q}"
+        " --subnetwork {wildcards.subnetwork:q} --freeze {wildcards.freeze:q} --seed {wildcards.seed:q}"
+        " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.train_text:q}"
+        " --datasets {params.datasets:q} --texts {params.texts:q} --output-dir {params.folder:q} > {log:q} 2>&1"

@@ -14,7 +14,7 @@ from opentrans.errors import UserError
 from opentrans.system.files import read_csv, read_json, require_folder
 
 FIELDS = ("image", "caption", "split", "kind", "name")
-REMEDY = "make the captioned images again (rule make_world)"
+REMEDY = "make the captioned images again (opentrans make-world)"
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from opentrans.clip.teacher import Teacher
 
 Encoding = Literal["crop", "mask_pool"]
-REMEDY = "embed the regions again (rule embed_regions)"
+REMEDY = "embed the regions again (opentrans embed-regions)"
 RgbImage = UInt8[np.ndarray, "h w 3"]
-Masks = Bool[np.ndarray, "n h w"]
+RegionMasks = Bool[np.ndarray, "n h w"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class RegionEmbeddings:
             raise UserError(path, f"does not hold region embeddings ({error})", REMEDY) from None
 
 
-def crop_regions(image: RgbImage, masks: Masks, size: int) -> Float[Tensor, "n 3 size size"]:
+def crop_regions(image: RgbImage, masks: RegionMasks, size: int) -> Float[Tensor, "n 3 size size"]:
     """Region crops as the released code makes them, RGB with values 0..1.
 
     Pixels outside the mask are painted grey (CLIP's mean colour), the tight box is resized to a square of `size`
@@ -88,7 +88,7 @@ def crop_regions(image: RgbImage, masks: Masks, size: int) -> Float[Tensor, "n 3
     return crops
 
 
-def resize_masks(masks: Masks, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
+def resize_masks(masks: RegionMasks, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
     """Masks on a coarser grid: the share of each cell they cover, relative to the cell they cover most.
 
     So a region smaller than a cell still owns the cell it lies in.
@@ -97,7 +97,9 @@ def resize_masks(masks: Masks, size: tuple[int, int]) -> Float[Tensor, "n h w"]:
     return cover / cover.amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: RgbImage, masks: Masks) -> Float[Tensor, "n d"]:
+def pool_regions(
+    teacher: "Teacher", pool: MaskedAttentionPool, image: RgbImage, masks: RegionMasks
+) -> Float[Tensor, "n d"]:
     """One pass over the whole image; CLIP's attention pool looks at each region only. L2-normalised."""
     pixels = torch.tensor(image, device=teacher.device).permute(2, 0, 1)[None] / 255
     visual = teacher.clip.visual
@@ -110,7 +112,7 @@ def pool_regions(teacher: "Teacher", pool: MaskedAttentionPool, image: RgbImage,
 
 @torch.no_grad()
 def encode_regions(
-    teacher: "Teacher", image: RgbImage, masks: Masks, method: Encoding = "crop", batch_size: int = 64
+    teacher: "Teacher", image: RgbImage, masks: RegionMasks, method: Encoding = "crop", batch_size: int = 64
 ) -> Float[Tensor, "n d"]:
     """L2-normalised embeddings of the regions of one image, on the teacher's device."""
     if method == "mask_pool":
@@ -157,7 +159,7 @@ def embed_regions(
 
 def _annotated(
     dataset: PreparedDataset, kind: RegionKind, min_pixels: int, rows: list[tuple[int, int, int]]
-) -> Iterator[tuple[RgbImage, Masks]]:
+) -> Iterator[tuple[RgbImage, RegionMasks]]:
     """Yield each image that has regions with its masks; append (record, region, class) of each to `rows`."""
     for index in tqdm(range(len(dataset)), desc="embed regions", file=sys.stderr):
         label = dataset.label(index)
@@ -175,7 +177,9 @@ def _fit_image(image: RgbImage, size: tuple[int, ...]) -> RgbImage:
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, Masks]], batch_size: int) -> Iterator[Tensor]:
+def _encode_crops(
+    teacher: "Teacher", annotated: Iterator[tuple[RgbImage, RegionMasks]], batch_size: int
+) -> Iterator[Tensor]:
     waiting = torch.empty(0, 3, teacher.image_size, teacher.image_size)
     for image, masks in annotated:
         waiting = torch.cat([waiting, crop_regions(image, masks, teacher.image_size)])
@@ -186,7 +190,7 @@ def _encode_crops(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, Masks]
         yield teacher.encode_images(waiting.to(teacher.device))
 
 
-def _encode_pooled(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, Masks]]) -> Iterator[Tensor]:
+def _encode_pooled(teacher: "Teacher", annotated: Iterator[tuple[RgbImage, RegionMasks]]) -> Iterator[Tensor]:
     pool = MaskedAttentionPool(teacher).to(teacher.device)
     for image, masks in annotated:
         yield pool_regions(teacher, pool, image, masks)

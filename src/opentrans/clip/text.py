@@ -17,7 +17,7 @@ from opentrans.system.tensors import load_tensors, save_tensors
 if TYPE_CHECKING:
     from opentrans.clip.teacher import Teacher
 
-REMEDY = "embed the vocabulary again (rule embed_vocabularies)"
+REMEDY = "embed the vocabulary again (opentrans embed-vocabularies)"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ Architecture = dict[str, Any]
 # Written out for the same reason; a test compares them with open_clip's.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-VISUAL, REMEDY = "visual.", "make the teacher again (rule train_teacher or import_teacher)"
+VISUAL, REMEDY = "visual.", "make the teacher again (opentrans train-teacher or import-teacher)"
 
 
 class ClipSource(Protocol):

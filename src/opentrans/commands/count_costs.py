@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the three files, count, write."""
     from opentrans.costs.counting import get_phases, inference_costs, overall_density, training_flops
-    from opentrans.costs.tables import read_densities, read_frozen, read_profile, require_layers
+    from opentrans.costs.tables import read_densities, read_profile, require_layers
+    from opentrans.freezing.plan import FreezePlan
     from opentrans.runs.table import get_named
     from opentrans.system.files import write_json
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     if (recipe.method == "none") != (args.plan is None):
         problem = "takes no plan" if recipe.method == "none" else "needs a plan"
         raise UserError("--plan", f"freeze recipe {args.freeze} {problem}", "give --plan exactly where layers freeze")
-    frozen = set() if args.plan is None else read_frozen(args.plan)
+    frozen = set() if args.plan is None else set(FreezePlan.read(args.plan).frozen)
     require_layers(frozen, layers, args.plan)
 
     phases = get_phases(training.iterations, training.warmup_iterations, training.batch_size, frozen)

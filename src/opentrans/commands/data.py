@@ -6,7 +6,7 @@ from pathlib import Path
 
 HELP = "check the downloads that the configuration needs"
 GROUP = "use"
-EXAMPLE = "opentrans data check --config config/config.yaml config/paper.yaml"
+EXAMPLE = "opentrans data check --config config/paper.yaml"
 EXIT_MISSING = 1
 
 

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.clip.text_cache import TextEmbedder
     from opentrans.data.prepared import Vocabulary
+    from opentrans.runs.layout import get_text_file
 
     paths = parse_pairs("--vocabularies", args.vocabularies)
     vocabularies = {name: Vocabulary.read(path) for name, path in paths.items()}
@@ -32,4 +33,4 @@ def run(args: argparse.Namespace) -> None:
     for prompts in args.prompts:
         templates = args.config.teacher.templates if prompts == "ensemble" else None
         for name, vocabulary in vocabularies.items():
-            embedder.embed(vocabulary, templates).save(args.output / prompts / f"{name}.safetensors")
+            embedder.embed(vocabulary, templates).save(get_text_file(args.output, prompts, name))

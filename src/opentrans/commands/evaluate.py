@@ -33,6 +33,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.data.prepared import PreparedDataset
     from opentrans.evaluation.evaluate import compute_confusion, compute_metrics, describe_protocol, get_test_sides
     from opentrans.evaluation.loading import load_target
+    from opentrans.runs.layout import get_confusion_file, get_metrics_file
     from opentrans.runs.table import get_named
     from opentrans.system.device import select_device
     from opentrans.system.files import sha256, write_json
@@ -58,8 +59,7 @@ def run(args: argparse.Namespace) -> None:
         sides = get_test_sides(config.evaluation, name)
         confusion = compute_confusion(target, dataset, classes, *sides, name)
 
-        matrix = args.output_dir / f"{name}.confusion.safetensors"
-        save_tensors(matrix, {"confusion": torch.from_numpy(confusion)})
+        save_tensors(get_confusion_file(args.output_dir, name), {"confusion": torch.from_numpy(confusion)})
         protocol = describe_protocol(config.evaluation.denominator, prompts, *sides)
         content = {**identity, "benchmark": name, "images": len(dataset), "protocol": protocol}
-        write_json(args.output_dir / f"{name}.json", content | compute_metrics(confusion, dataset.vocabulary))
+        write_json(get_metrics_file(args.output_dir, name), content | compute_metrics(confusion, dataset.vocabulary))

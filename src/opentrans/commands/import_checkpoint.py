@@ -34,13 +34,14 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.integrations.fcclip import read_detectron2
     from opentrans.integrations.runs import write_run
-    from opentrans.runs.table import get_named
+    from opentrans.runs.layout import ResultsLayout
+    from opentrans.runs.table import RunId, get_named
 
     torch.set_num_threads(args.config.threads.run)
     settings = get_named(args.config.targets, args.target, "--target")
-    place = Path("training") / args.target / args.subnetwork / args.freeze / f"seed{args.seed}"
+    results, run_id = ResultsLayout(args.output), RunId(args.target, args.subnetwork, args.freeze, args.seed)
     theirs = read_detectron2(args.checkpoint)
     checkpoint = write_run(
-        args.output, place, theirs, args.config, settings, args.vocabulary, args.quick_gelu, args.checkpoint
+        results, run_id, theirs, args.config, settings, args.vocabulary, args.quick_gelu, args.checkpoint
     )
     print(f"{checkpoint}: evaluate it with --run {checkpoint}, or predict with --run {checkpoint.parent}")

@@ -26,9 +26,10 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.reporting import page
     from opentrans.reporting.jobs import read_costs_of_jobs
     from opentrans.reporting.results import read_results
+    from opentrans.reporting.tables import read_captions
     from opentrans.system.files import write_text
 
-    captions = page.read_captions(args.captions)
+    captions = read_captions(args.captions)
     text = page.render_page(
         config=args.config,
         results=read_results(args.results),

@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_files(parser, "--logs", "training logs of runs (Table 8)")
     add_experiments(parser)
     add_paper(parser)
+    add_files(parser, "--captions", "what each table is of: table{N}.rst, plain paragraphs")
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
     add_output_dir(parser, "table{N}.csv, .md, .tex")
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         collect_results,
         count_iterations,
     )
-    from opentrans.reporting.tables import Sources, build_table, read_paper, write_caption, write_table
+    from opentrans.reporting.tables import Sources, build_table, read_captions, read_paper, write_caption, write_table
     from opentrans.reporting.tidy import read_logs, read_rounds
     from opentrans.runs.table import read_experiments
 
@@ -44,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
     measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
     measures["training_iterations"] = count_iterations(read_rounds(args.rounds), read_logs(args.logs))
     sources = Sources(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
+    captions = read_captions(args.captions)
     tables = {number: build_table(number, experiments, sources) for number in args.tables}
     for number, table in tables.items():
-        caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator)
+        subject = captions.get(f"table{number}", "")
+        caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator, subject)
         write_table(args.output_dir, number, table, caption)

@@ -25,8 +25,7 @@ def run(args: argparse.Namespace) -> None:
 
     dataset = PreparedDataset.open(args.dataset)
     predictions = [Predictions.read(path) for path in args.predictions]
-    settings = args.config.figures
-    positions = select_images(dataset, settings.images, settings.image_ids)
+    positions = select_images(dataset, args.config.figures.images)
     half = -(-len(positions) // 2)
     figures = {
         "figure5": plot_images(dataset, positions[:half], predictions),

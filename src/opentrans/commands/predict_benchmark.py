@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> None:
     dataset = PreparedDataset.open(args.dataset)
     classes = TextEmbeddings.load(args.text).to(select_device(config.device))
 
-    figures = config.figures
-    positions = select_images(dataset, figures.images, figures.image_ids)
-    sides = get_test_sides(config.evaluation, figures.benchmark)
+    positions = select_images(dataset, config.figures.images)
+    sides = get_test_sides(config.evaluation, config.figures.benchmark)
     maps = predict_images(target, dataset, positions, classes, *sides)
     save_tensors(args.output, maps, {"run_sha256": sha256(args.run)})

@@ -9,78 +9,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from opentrans.config import Config
+from opentrans.data.downloads import DOWNLOADS, LONG_NAMES, get_needed, name_place
 from opentrans.data.prepared import read_rgb
 from opentrans.data.sources.base import ROOT_REMEDY, WORLD_MARKER, Item, Source
-from opentrans.data.sources.registry import get_dataset, name_place, open_source
+from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
 from opentrans.system.pools import open_pool
 
 SAMPLE = 3  # images of each split that are decoded even without `deep`
-LONG_NAMES = {"train": "training", "val": "validation"}
-
-
-@dataclass(frozen=True)
-class Download:
-    """Where a data set comes from, and what lies in its folder once unpacked.
-
-    `entries` are paths with ``{split}`` or ``{long}`` (training, validation); ``|`` stands between alternatives.
-    """
-
-    site: str
-    archives: str
-    entries: tuple[str, ...]
-
-    def find_missing(self, place: Path, split: str) -> list[str]:
-        """The entries that are not in the folder `place`."""
-        named = [entry.format(split=split, long=LONG_NAMES[split]) for entry in self.entries]
-        absent = [entry for entry in named if not any((place / path).exists() for path in entry.split("|"))]
-        return [entry.replace("|", " or ") for entry in absent]
-
-
-DETAIL = "VOC2010/trainval_merged.json"
-LISTS = "VOC2010/pascalcontext_{split}.txt|VOC2010/{split}.txt|VOC2010/ImageSets/SegmentationContext/{split}.txt"
-DOWNLOADS = {
-    "coco": Download(
-        "cocodataset.org",
-        "train2017.zip, val2017.zip, panoptic_annotations_trainval2017.zip and the two archives inside it",
-        ("{split}2017", "panoptic_{split}2017", "annotations/panoptic_{split}2017.json"),
-    ),
-    "cityscapes": Download(
-        "cityscapes-dataset.com, needs an account",
-        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
-        ("leftImg8bit/{split}", "gtFine/{split}"),
-    ),
-    "ade150": Download(
-        "sceneparsing.csail.mit.edu",
-        "ADEChallengeData2016.zip",
-        ("objectInfo150.txt", "images/{long}", "annotations/{long}"),
-    ),
-    "ade847": Download(
-        "groups.csail.mit.edu/vision/datasets/ADE20K, needs an account",
-        "ADE20K_2021_17_01.zip",
-        ("index_ade20k.pkl", "images/ADE/{long}"),
-    ),
-    "pas20": Download(
-        "host.robots.ox.ac.uk/pascal/VOC/voc2012",
-        "VOCtrainval_11-May-2012.tar",
-        ("VOC2012/JPEGImages", "VOC2012/SegmentationClass", "VOC2012/ImageSets/Segmentation/{split}.txt"),
-    ),
-    "pc59": Download(
-        "host.robots.ox.ac.uk/pascal/VOC/voc2010 and the pages of PASCAL in Detail or PASCAL-Context",
-        "VOCtrainval_03-May-2010.tar and trainval_merged.json (or the LabelMap archive, labels.txt and the lists)",
-        ("VOC2010/JPEGImages", f"{DETAIL}|VOC2010/trainval", f"{DETAIL}|VOC2010/labels.txt", f"{DETAIL}|{LISTS}"),
-    ),
-    "pc459": Download(
-        "host.robots.ox.ac.uk/pascal/VOC/voc2010 and the page of PASCAL-Context",
-        "VOCtrainval_03-May-2010.tar, the LabelMap archive trainval.tar.gz, labels.txt and the lists of the split",
-        (
-            "VOC2010/JPEGImages",
-            f"VOC2010/trainval|{DETAIL}",
-            f"VOC2010/labels.txt|{DETAIL}",
-            f"{LISTS}|{DETAIL}",
-        ),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -95,11 +31,6 @@ class Finding:
     problem: str = ""
     remedy: str = ""
     missing: tuple[str, ...] = ()
-
-
-def get_needed(config: Config) -> list[tuple[str, str]]:
-    """Data set and split of everything that the workflow prepares: the training set, then the benchmarks."""
-    return [("coco", "train"), *((benchmark, "val") for benchmark in config.benchmarks)]
 
 
 def check_downloads(config: Config, deep: bool = False, workers: int = 1) -> list[Finding]:
@@ -137,7 +68,7 @@ def _describe(dataset: str, split: str, config: Config, source: Source) -> str:
     if (Path(config.data.raw_root) / WORLD_MARKER).exists():
         return "generated"
     official = config.data.splits.get(f"{dataset}_{split}", split)
-    counts = get_dataset(dataset).counts[official]
+    counts = DOWNLOADS[dataset].counts[official]
     borrowed = "" if official == split else f", taken from {official}"
     if len(source.items) in counts:
         return f"complete{borrowed}"

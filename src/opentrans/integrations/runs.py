@@ -1,4 +1,4 @@
-"""A published FC-CLIP checkpoint as a folder of results: teacher, text embeddings, configuration and run."""
+"""A published FC-CLIP checkpoint as a folder of results: teacher, text embeddings, configuration, finished run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,11 @@ from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
-from opentrans.integrations.fcclip import REMEDY, get_clip, import_state
+from opentrans.integrations.fcclip import FCCLIP_REMEDY, get_clip, import_state
 from opentrans.models.registry import build_target
-from opentrans.runs.find import CHECKPOINT, name_config
+from opentrans.runs.find import name_config
+from opentrans.runs.layout import ResultsLayout
+from opentrans.runs.table import RunId
 from opentrans.system.files import sha256, write_text
 from opentrans.training.checkpoint import save_checkpoint
 
@@ -26,13 +28,13 @@ def build_teacher(theirs: Mapping[str, Tensor], config: Config, quick_gelu: bool
         teacher.clip.load_state_dict(get_clip(theirs, where))
     except RuntimeError as error:
         problem = f"its CLIP is not the configured teacher.architecture ({str(error).splitlines()[-1].strip()})"
-        raise UserError(where, problem, REMEDY) from None
+        raise UserError(where, problem, FCCLIP_REMEDY) from None
     return teacher
 
 
 def write_run(
-    results: Path,
-    place: Path,
+    results: ResultsLayout,
+    run_id: RunId,
     theirs: Mapping[str, Tensor],
     config: Config,
     settings: TargetConfig,
@@ -44,7 +46,7 @@ def write_run(
 
     Args:
         results: the folder to write.
-        place: of the run inside it (``training/{target}/{subnetwork}/{freeze}/seed{seed}``).
+        run_id: what the run is called.
         theirs: the state dict of the published code.
         config: written beside the run, so that the folder is complete.
         settings: sizes of the target.
@@ -57,17 +59,21 @@ def write_run(
     """
     if settings.kind != "fcclip":
         raise UserError("--target", f"is of kind {settings.kind}", "name a target of kind fcclip")
+
     teacher = build_teacher(theirs, config, quick_gelu, source)
     templates = config.teacher.templates if settings.prompts == "ensemble" else None
     text = embed_vocabulary(teacher, Vocabulary.read(vocabulary), templates)
-    artefact = results / "teacher/teacher.safetensors"
-    teacher.save(artefact)
-    target = build_target(settings, ClipWeights.load(artefact), text)
+    teacher.save(results.teacher)
+
+    # From the file, as `evaluate` and `predict` will build it.
+    target = build_target(settings, ClipWeights.load(results.teacher), text)
     target.load_state_dict(import_state(theirs, target.state_dict(), source))
-    text.save(results / f"text/{settings.prompts}/coco_train.safetensors")
+    text.save(results.text(settings.prompts))
     name, content = name_config(config)
-    write_text(results / name, content)
-    identity = {"target": place.parts[1], "seed": place.parts[4].removeprefix("seed"), "imported": sha256(source)}
+    write_text(results.folder / name, content)
+
+    identity = {"target": run_id.target, "seed": str(run_id.seed), "imported": sha256(source)}
     optimizer = torch.optim.SGD(target.parameters(), settings.training.optimizer.lr)  # has no state
-    save_checkpoint(results / place / CHECKPOINT, settings.training.iterations, target, optimizer, identity)
-    return results / place / CHECKPOINT
+    checkpoint = results.checkpoint(run_id)
+    save_checkpoint(checkpoint, settings.training.iterations, target, optimizer, identity)
+    return checkpoint

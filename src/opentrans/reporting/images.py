@@ -1,6 +1,5 @@
 """A few images of a benchmark: which ones are shown, and what a run predicts for them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,27 +7,16 @@ import numpy as np
 
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.reporting.tidy import parse_folders
+from opentrans.runs.layout import parse_run
 from opentrans.system.tensors import load_tensors
 
 PREDICT_AGAIN = "predict the benchmark's images again (predict-benchmark)"
 
 
-def select_images(dataset: PreparedDataset, count: int, ids: Sequence[str]) -> list[int]:
-    """Places of the images to show: those of `ids`, or `count` evenly spaced ones (never chosen by a result).
-
-    Raises:
-        UserError: an id is not in the data set.
-    """
-    if not ids:
-        places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round()
-        return [int(place) for place in places]
-    known = {record.image_id: place for place, record in enumerate(dataset.records)}
-    unknown = [name for name in ids if name not in known]
-    if unknown:
-        problem = f"the benchmark has no image {unknown[0]!r}"
-        raise UserError("figures.image_ids", problem, f"{dataset.folder / 'index.csv'} lists them")
-    return [known[name] for name in ids]
+def select_images(dataset: PreparedDataset, count: int) -> list[int]:
+    """Positions of `count` evenly spaced images, never chosen by a result; of all images where there are fewer."""
+    positions = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round()
+    return [int(position) for position in positions]
 
 
 @dataclass(frozen=True)
@@ -43,10 +31,10 @@ class Predictions:
     @classmethod
     def read(cls, path: Path) -> "Predictions":
         """Read what `predict-benchmark` wrote; the run is read from the folders that hold the file."""
-        run = parse_folders(path, "run")
+        run = parse_run(path)
         tensors, _ = load_tensors(path, PREDICT_AGAIN)
         maps = {name: tensor.numpy().astype(np.int32) for name, tensor in tensors.items()}
-        return cls(str(run["target"]), str(run["subnetwork"]), str(run["freeze"]), maps)
+        return cls(run.target, run.subnetwork, run.freeze, maps)
 
     def get(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """The prediction for one image; missing or of another size than the ground truth is a `UserError`."""

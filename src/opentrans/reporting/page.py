@@ -16,6 +16,7 @@ from opentrans.reporting.grid import Grid, build_grid
 from opentrans.reporting.jobs import RuleCost, format_time
 from opentrans.reporting.tidy import read_frame
 from opentrans.runs.find import name_config
+from opentrans.runs.layout import ResultsLayout
 from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -73,11 +74,6 @@ def read_figure(path: Path, captions: Mapping[str, str]) -> FigureEntry:
     return FigureEntry(path.stem, _get_title(path.stem), captions.get(path.stem, ""), source)
 
 
-def read_captions(paths: Sequence[Path]) -> dict[str, str]:
-    """Captions by the name of their file (plain paragraphs)."""
-    return {path.stem: " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
-
-
 NUMBERED = re.compile(r"^(?P<kind>table|figure)(?P<number>\d+)(?:_(?P<rest>\w+))?$")
 
 
@@ -130,7 +126,7 @@ def render_page(
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
     return environment.get_template("report.html").render(
         profile=config.profile,
-        config_file=f"results/{config.profile}/{name_config(config)[0]}",
+        config_file=ResultsLayout.of_profile(config.profile).folder / name_config(config)[0],
         comparable=config.profile == "paper",
         summary=summarize_results(results),
         tables=tables,

@@ -15,6 +15,7 @@ import pandas as pd
 from opentrans.errors import UserError
 from opentrans.reporting.jobs import format_time, read_costs_of_jobs
 from opentrans.reporting.page import read_table_caption
+from opentrans.runs.layout import ResultsLayout
 from opentrans.runs.machine import describe_hardware
 from opentrans.system.files import read_json, sha256, write_bytes, write_json, write_text
 
@@ -63,8 +64,10 @@ def find_shown(pages: Iterable[Path]) -> tuple[list[str], list[str]]:
 def find_table(results: Path, name: str) -> Path:
     """The CSV behind a block: ``tables/{name}.csv``, ``{name}.csv``, or for PROFILE_NAME another profile's table."""
     profile, _, other = name.partition("_")
-    candidates = [results / "tables" / f"{name}.csv", results / f"{name}.csv"]
-    candidates += [results.parent / profile / "tables" / f"{other}.csv"] * bool(other)
+    layout = ResultsLayout(results)
+    candidates = [layout.table(name, "csv"), layout.collected(name)]
+    if other:
+        candidates.append(ResultsLayout(results.parent / profile).table(other, "csv"))
     for path in candidates:
         if path.exists():
             return path
@@ -79,9 +82,9 @@ def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path
     """Copy what `pages` show of `results` into the record `folder` and the images into `images`."""
     blocks, shown = find_shown(pages)
     tables = {name: find_table(results, name) for name in blocks if name != COST}
-    figures = {name: results / "figures" / f"{name}.svg" for name in shown}
+    figures = {name: ResultsLayout(results).figure(name, "svg") for name in shown}
     figures = {name: path for name, path in figures.items() if path.exists()}
-    costs = read_costs_of_jobs(results / "benchmarks")
+    costs = read_costs_of_jobs(ResultsLayout(results).jobs)
     record = Record(
         {name: read_table_caption(path) for name, path in tables.items()},
         {name: sha256(path) for name, path in figures.items()},
@@ -164,7 +167,7 @@ def _compare(record: Record, folder: Path, results: Path) -> list[str]:
         if path.read_bytes() != (folder / f"{name}.csv").read_bytes() or read_table_caption(path) != caption:
             drift.append(f"{folder / name}.csv: differs from {path}")
     for name, digest in record.figures.items():
-        path = results / "figures" / f"{name}.svg"
+        path = ResultsLayout(results).figure(name, "svg")
         if not path.exists() or sha256(path) != digest:
             drift.append(f"{name}.svg: differs from {path}")
     return drift

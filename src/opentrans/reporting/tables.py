@@ -1,6 +1,6 @@
 """The paper's tables, read back through the experiment table, each value beside the paper's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,18 +34,6 @@ TITLES = {
     "mean": "mean",
 }
 PREFIXES = {"P": 1e15, "T": 1e12, "G": 1e9, "M": 1e6, "k": 1e3}
-SUBJECTS = {
-    1: "Transfer of a subnetwork to three frameworks.",
-    2: "Selective fine-tuning: which half of the backbone's layers is frozen.",
-    3: "Subnetwork and selective fine-tuning together, beside the literature as the paper quotes it.",
-    4: "Training FLOPs of the backbone.",
-    5: "The distillation loss of the search: text-guided against vision-guided.",
-    6: "Pruning inside the target with distillation and segmentation losses: share p a round, iterations t.",
-    7: "Pruning with distillation only, then fine-tuning: share p a round, iterations t.",
-    8: "Both pruning strategies at their best; iterations of search and training together.",
-    9: "Linear CKA between the target's backbone and the CLIP image encoder, mean over the stages.",
-    10: "Share of the backbone's layers that is frozen.",
-}
 
 
 @dataclass(frozen=True)
@@ -60,6 +48,11 @@ class Sources:
     measures: Mapping[str, pd.DataFrame]
     paper: pd.DataFrame
     seeds: Sequence[int]
+
+
+def read_captions(paths: Iterable[Path]) -> dict[str, str]:
+    """Captions (plain paragraphs) by the name of their file: of ``table1.rst`` under ``table1``."""
+    return {path.stem: " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
 
 
 def read_paper(path: Path) -> pd.DataFrame:
@@ -156,10 +149,10 @@ def _show_paper(value: float | None, style: str) -> str:
     return "" if value is None else format(value, style)
 
 
-def write_caption(number: int, profile: str, seeds: Sequence[int], denominator: str) -> str:
-    """What a reader must know before comparing the columns."""
+def write_caption(number: int, profile: str, seeds: Sequence[int], denominator: str, subject: str = "") -> str:
+    """What a reader must know before comparing the columns; `subject` says what the table is of, where that is said."""
     spread = f"mean ± standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else "one seed"
-    subject = f"Table {number} of the paper, profile {profile}. {SUBJECTS.get(number, '')}".strip()
+    subject = f"Table {number} of the paper, profile {profile}. {subject}".strip()
     measured = f"mIoU in % (classes: {denominator}), FLOPs are multiply-accumulates; {spread}; empty: not measured."
     if profile == "paper":
         return f"{subject} {measured}"

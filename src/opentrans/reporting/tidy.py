@@ -5,12 +5,14 @@ pattern such as ``results/mini/training/*/*/*/*/log.csv`` is enough to name many
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from opentrans.errors import UserError
+from opentrans.runs.layout import parse_run, parse_subnetwork
 from opentrans.system.files import read_json
 
 LAYOUTS = {
@@ -20,21 +22,12 @@ LAYOUTS = {
 
 
 def parse_folders(path: Path, layout: str) -> dict[str, str | int]:
-    """The names that the folders of `path` hold: ``.../{target}/{subnetwork}/{freeze}/seed{n}/{file}``.
-
-    Args:
-        path: the file.
-        layout: `run`, or `subnetwork` for ``.../{subnetwork}/seed{n}/{file}``.
+    """The names of the `run` or the `subnetwork` that the folders of `path` hold, by column.
 
     Raises:
-        UserError: the last folder is not ``seed`` and a number.
+        UserError: the file does not lie where the results of one do.
     """
-    fields = LAYOUTS[layout]
-    folders = path.parts[:-1][-len(fields) :]
-    if len(folders) < len(fields) or not folders[-1].removeprefix("seed").isdecimal():
-        wanted = "/".join(f"{{{field}}}" for field in fields[:-1])
-        raise UserError(path, f"does not lie in {wanted}/seed{{n}}/", "name files where the workflow puts them")
-    return dict(zip(fields, folders, strict=True)) | {"seed": int(folders[-1].removeprefix("seed"))}
+    return asdict(parse_run(path) if layout == "run" else parse_subnetwork(path))
 
 
 def read_frame(path: Path, columns: Sequence[str], remedy: str, **options: Any) -> pd.DataFrame:

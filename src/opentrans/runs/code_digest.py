@@ -13,15 +13,15 @@ PACKAGE = Path(__file__).parents[1]
 @cache
 def get_imports(path: Path) -> frozenset[Path]:
     """The package's own files that the source file `path` imports, at its top or inside a function."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            found |= {_locate(alias.name) for alias in node.names}
+            files |= {_locate(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {_locate(node.module), *(_locate(f"{node.module}.{alias.name}") for alias in node.names)}
+            files |= {_locate(node.module), *(_locate(f"{node.module}.{alias.name}") for alias in node.names)}
         elif isinstance(node, ast.JoinedStr):
-            found |= _locate_by_name(node)
-    return frozenset(found - {PACKAGE})
+            files |= _locate_by_name(node)
+    return frozenset(files - {PACKAGE})
 
 
 def _locate_by_name(text: ast.JoinedStr) -> set[Path]:
@@ -50,7 +50,7 @@ def list_commands() -> list[str]:
     return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
-def get_templates(path: Path) -> list[Path]:
+def list_templates(path: Path) -> list[Path]:
     """The files of the folder ``templates`` beside a source file that names it."""
     return list((path.parent / "templates").glob("*")) if b'"templates"' in path.read_bytes() else []
 
@@ -63,7 +63,7 @@ def get_sources(command: str) -> list[Path]:
         if path not in seen:
             seen.add(path)
             waiting.extend(get_imports(path))
-    return sorted({*seen, *(template for path in seen for template in get_templates(path))})
+    return sorted({*seen, *(template for path in seen for template in list_templates(path))})
 
 
 def hash_sources(command: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from opentrans.config import Config
 from opentrans.runs.code_digest import hash_sources, list_commands
-from opentrans.runs.table import RunId, read_experiments, runs_of
+from opentrans.runs.layout import name_run, name_subnetwork
+from opentrans.runs.table import read_experiments, runs_of
 
 
 def describe_settings(config: Config) -> dict[str, Any]:
@@ -22,16 +23,13 @@ def describe_settings(config: Config) -> dict[str, Any]:
     experiments = read_experiments(Path(config.experiments), config)
     runs = runs_of(experiments, config.tables, config.seeds)
     evaluated = runs_of(experiments, config.tables, config.seeds, evaluated_only=True)
+
     return {
         "config": config.model_dump(mode="json"),
         "experiments": [asdict(experiment) for experiment in experiments],
-        "subnetworks": sorted({f"{run.subnetwork}/seed{run.seed}" for run in runs}),
-        "runs": sorted(map(_name, runs)),
-        "evaluated": sorted(map(_name, evaluated)),
+        "subnetworks": sorted({name_subnetwork(run) for run in runs}),
+        "runs": sorted(map(name_run, runs)),
+        "evaluated": sorted(map(name_run, evaluated)),
         "prompts": sorted({target.prompts for target in config.targets.values()}),
         "code": {command: hash_sources(command) for command in list_commands()},
     }
-
-
-def _name(run: RunId) -> str:
-    return f"{run.target}/{run.subnetwork}/{run.freeze}/seed{run.seed}"

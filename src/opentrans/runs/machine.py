@@ -18,26 +18,28 @@ REPOSITORY = Path(__file__).parents[3]
 def describe_hardware() -> dict[str, str]:
     """Processor, cores that this process may use, memory, graphics cards, operating system; unknown ones left out."""
     memory = _read_field(Path("/proc/meminfo"), "MemTotal").split()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cards = [_read_field(path, "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
-    found = {
+
+    hardware = {
         "processor": _read_field(Path("/proc/cpuinfo"), "model name") or platform.processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or ""),
+        "cores": str(cores or ""),
         "memory": f"{int(memory[0]) / 2**20:.1f} GiB" if memory else "",
         "graphics card": ", ".join(card for card in cards if card),
         "system": f"{platform.system()} {platform.machine()}",
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in hardware.items() if value}
 
 
 def describe_versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries that decide results; what is not installed is left out."""
-    found = {"opentrans": __version__, "Python": platform.python_version()}
+    versions = {"opentrans": __version__, "Python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def describe_commit(repository: Path = REPOSITORY) -> str:
@@ -62,5 +64,5 @@ def _read_field(path: Path, field: str) -> str:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return ""
-    found = (value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == field)
-    return next(found, "")
+    parts = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in parts if name.strip() == field), "")

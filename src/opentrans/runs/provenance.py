@@ -86,7 +86,7 @@ def _hash_files(paths: Iterable[Path], folder: Path) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Mismatch:
     """Something that no longer matches: `where` the record or file, `problem` what differs; `fatal` for files."""
 
     where: Path
@@ -94,7 +94,7 @@ class Finding:
     fatal: bool = True
 
 
-def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -> list[Finding]:
+def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -> list[Mismatch]:
     """Recompute the hashes of all records under `folder`.
 
     Args:
@@ -110,33 +110,38 @@ def verify(folder: Path, on_record: Callable[[Path], object] = lambda _: None) -
     records = sorted(folder.rglob(f"*{SUFFIX}"))
     if not records:
         raise UserError(folder, "holds no provenance record", "give the folder of results that opentrans wrote")
+
+    # Many records name the same input; it is hashed once.
     known: dict[Path, str] = {}
-    findings: list[Finding] = []
+    findings: list[Mismatch] = []
     for record in records:
         on_record(record)
         findings += _verify_record(record, known)
     return findings
 
 
-def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Finding]:
+def _verify_record(record: Path, known: dict[Path, str]) -> Iterator[Mismatch]:
     content = read_record(record)
     for kind, changed in (("outputs", "changed since it was written"), ("inputs", "not what this was made from")):
         for name, expected in content[kind].items():
             path = Path(os.path.normpath(record.parent / name))
+
             if not path.is_file():
-                yield Finding(record, f"{kind[:-1]} {name} is gone")
+                yield Mismatch(record, f"{kind[:-1]} {name} is gone")
             elif known.setdefault(path, sha256(path)) != expected:
-                yield Finding(record, f"{kind[:-1]} {name} is {changed}" if kind == "inputs" else f"{name} {changed}")
+                yield Mismatch(record, f"{kind[:-1]} {name} is {changed}" if kind == "inputs" else f"{name} {changed}")
+
     try:
         code = hash_sources(content["command"])
     except FileNotFoundError:
         code = "gone"
     if code != content["code"]:
-        yield Finding(record, f"made by other code of {content['command']}", fatal=False)
+        yield Mismatch(record, f"made by other code of {content['command']}", fatal=False)
+
     now, then = describe_versions(), content["versions"]
     other = [f"{name} {then[name]} (now {now.get(name, 'none')})" for name in then if now.get(name) != then[name]]
     if other:
-        yield Finding(record, f"made with {', '.join(other)}", fatal=False)
+        yield Mismatch(record, f"made with {', '.join(other)}", fatal=False)
 
 
 def read_record(record: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from opentrans.clip.backbone import get_prunable
 from opentrans.config import SubnetworkRecipe, TrainingConfig
 from opentrans.errors import UserError
 from opentrans.pruning.magnitude import plan_rounds, prune_smallest
-from opentrans.pruning.subnetwork import MaskKeeper, Masks, count_kept
+from opentrans.pruning.masks import MaskKeeper, Masks, count_kept
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class JointPruning:
             return None
         weights, masks = get_prunable(backbone), find_masks(backbone)
         n_removed = count_kept(masks) - self.n_kept[number - 1]
-        keeper = MaskKeeper(backbone, prune_smallest(weights, masks, n_removed))
+        keeper = MaskKeeper(weights, prune_smallest(weights, masks, n_removed))
         keeper.apply()
         return keeper
 
@@ -46,7 +46,7 @@ class JointPruning:
         if done and count_kept(masks) != self.n_kept[done - 1]:
             problem = f"{count_kept(masks)} weights are not zero, {self.n_kept[done - 1]} remain after round {done}"
             raise UserError(where, problem, "delete it and run the training again")
-        return MaskKeeper(backbone, masks)
+        return MaskKeeper(get_prunable(backbone), masks)
 
 
 def find_masks(backbone: nn.Module) -> Masks:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from opentrans.clip.backbone import get_prunable
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
@@ -17,10 +18,10 @@ from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TrainingCon
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.freezing.apply import apply_freeze_plan
-from opentrans.freezing.plan import FreezePlan
 from opentrans.models.registry import build_target
 from opentrans.models.target import Target
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
+from opentrans.pruning.masks import MaskKeeper
+from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.runs.table import get_named
 from opentrans.system.device import select_device
 from opentrans.system.files import sha256
@@ -78,10 +79,10 @@ def build_run(config: Config, target: str, seed: int, files: TrainingFiles, snap
     subnetwork.apply_to(model.backbone)
     model.to(select_device(config.device))
     if files.plan is not None:
-        apply_freeze_plan(model.backbone, FreezePlan.read(files.plan))
+        apply_freeze_plan(model.backbone, files.plan, strict=True)
 
     data = build_training_data(config, settings, files.dataset, files.regions, seed)
-    keeper = MaskKeeper(model.backbone, subnetwork.masks)
+    keeper = MaskKeeper(get_prunable(model.backbone), subnetwork.masks)
     training, pruning = settings.training, None
     if subnetwork.metadata.get("method") == "joint":
         training, pruning = plan_joint_pruning(model, training, subnetwork)

@@ -1,10 +1,11 @@
-"""The seven data sets: who reads them, what they are called on disk, and how large they officially are."""
+"""The seven data sets: who reads them, and how large they officially are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.config import DataConfig
+from opentrans.data.downloads import DOWNLOADS, Download, name_place
 from opentrans.data.sources.ade150 import Ade150
 from opentrans.data.sources.ade847 import OFFICIAL_CLASSES, Ade847
 from opentrans.data.sources.base import COMPLETE, WORLD_MARKER, Source, check_count
@@ -17,22 +18,21 @@ from opentrans.system.files import require_folder
 
 @dataclass(frozen=True)
 class Dataset:
-    """How a data set is read, the official name of its folder, and its official image counts and class count."""
+    """How a data set is read, its official download and its class count."""
 
     read: Callable[[Path, str, DataConfig], Source]
-    folder: str
-    counts: dict[str, tuple[int, ...]]
+    download: Download
     classes: int
 
 
 DATASETS: dict[str, Dataset] = {
-    "coco": Dataset(CocoPanoptic, "coco", {"train": (118287,), "val": (5000,)}, 133),
-    "cityscapes": Dataset(Cityscapes, "cityscapes", {"train": (2975,), "val": (500,)}, 19),
-    "ade150": Dataset(Ade150, "ADEChallengeData2016", {"train": (20210,), "val": (2000,)}, 150),
-    "ade847": Dataset(Ade847, "ADE20K_2021_17_01", {"train": (25574,), "val": (2000,)}, OFFICIAL_CLASSES),
-    "pas20": Dataset(Voc2012, "VOCdevkit", {"train": (1464,), "val": (1449,)}, 20),
-    "pc59": Dataset(PascalContext59, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 59),
-    "pc459": Dataset(PascalContext459, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 459),
+    "coco": Dataset(CocoPanoptic, DOWNLOADS["coco"], 133),
+    "cityscapes": Dataset(Cityscapes, DOWNLOADS["cityscapes"], 19),
+    "ade150": Dataset(Ade150, DOWNLOADS["ade150"], 150),
+    "ade847": Dataset(Ade847, DOWNLOADS["ade847"], OFFICIAL_CLASSES),
+    "pas20": Dataset(Voc2012, DOWNLOADS["pas20"], 20),
+    "pc59": Dataset(PascalContext59, DOWNLOADS["pc59"], 59),
+    "pc459": Dataset(PascalContext459, DOWNLOADS["pc459"], 459),
 }
 
 
@@ -49,11 +49,6 @@ def get_place(dataset: str, config: DataConfig) -> Path:
     return name_place(dataset, config)
 
 
-def name_place(dataset: str, config: DataConfig) -> Path:
-    """The same, whether or not anything is there."""
-    return Path(config.raw_root) / config.folders.get(dataset, get_dataset(dataset).folder)
-
-
 def open_source(dataset: str, split: str, config: DataConfig) -> Source:
     """Open the official download of a prepared `split` (``train``, ``val``), check its size, keep `config.max_images`.
 
@@ -62,12 +57,12 @@ def open_source(dataset: str, split: str, config: DataConfig) -> Source:
             `config.allow_subset`, or the root is a generated world).
     """
     entry, official = get_dataset(dataset), config.splits.get(f"{dataset}_{split}", split)
-    if official not in entry.counts:
+    if official not in entry.download.counts:
         raise UserError(f"data.splits: {dataset}_{split}", f"no split {official}", "take train or val")
     place = get_place(dataset, config)
     source = entry.read(place, official, config)
     if not (Path(config.raw_root) / WORLD_MARKER).exists():
-        check_count(place, len(source.items), entry.counts[official], config.allow_subset)
+        check_count(place, len(source.items), entry.download.counts[official], config.allow_subset)
         if len(source.vocabulary) != entry.classes and not config.allow_subset:
             raise UserError(place, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
     if config.max_images is not None and len(source.items) > config.max_images:

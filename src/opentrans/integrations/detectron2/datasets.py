@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from opentrans.config import Benchmark
 from opentrans.data.prepared import PREPARE_AGAIN, PreparedDataset, Vocabulary
 from opentrans.errors import UserError
-
-BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
+from opentrans.runs.table import BENCHMARKS
 
 
 def register_benchmarks(
@@ -41,6 +39,7 @@ def register_benchmarks(
     for benchmark in benchmarks:
         if benchmark not in BENCHMARKS:
             raise UserError(f"benchmark {benchmark!r}", "is unknown", f"take of {', '.join(BENCHMARKS)}")
+
         folder = Path(prepared) / benchmark / split
         if not folder.is_dir():
             raise UserError(folder, "no such prepared data set", PREPARE_AGAIN)
@@ -66,6 +65,7 @@ def _register(name: str, folder: Path, class_names: str) -> str:
     if name in DatasetCatalog.list():  # registered before, perhaps from another folder
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
     vocabulary = Vocabulary.read(folder / "vocabulary.json")
     titles = vocabulary.titles if class_names == "first" else [",".join(names) for names in vocabulary.names]
     DatasetCatalog.register(name, partial(load_records, folder))

@@ -1,0 +1,297 @@
+"""Which files a table, a figure or a report needs, and which files a run is made from.
+
+The workflow asks this while it plans, so nothing heavy is imported. A run is given as a `RunId` or as the workflow's
+wildcards. Lists keep the order of the experiment table; what several rows share stands in them once.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from opentrans.config import Config
+from opentrans.runs.layout import (
+    FIGURE_KINDS,
+    TABLE_KINDS,
+    DataLayout,
+    FitNames,
+    ResultsLayout,
+    RunNames,
+    SubnetworkNames,
+    WarmUpNames,
+    name_recipe,
+)
+from opentrans.runs.table import Experiment, RunId, SubnetworkId, runs_of
+
+TRAINING_SET = ("coco", "train")
+# The search reads plain prompts whatever the targets use.
+SEARCH_PROMPTS = "plain"
+COMPARING_TABLES, COUNTING_TABLES = (9,), (8,)
+# The subnetwork and freeze recipe whose predictions are drawn, where a target has such a run.
+SHOWN_RECIPE = ("ours", "none")
+# The figures that one command draws together, by name, each with its title in a list of all figures.
+RESULT_FIGURES = {
+    "table1_mean": "Table 1: mean mIoU",
+    "table1_benchmarks": "Table 1: mIoU by benchmark",
+    "figure1": "1: mIoU against FLOPs",
+    "miou_density": "mIoU against density",
+}
+SUBNETWORK_FIGURES = {"density_layers": "density of each layer", "density_rounds": "course of the search"}
+TRAINING_FIGURES = {
+    "training_subnetworks": "training loss by subnetwork",
+    "training_freezing": "training loss by freeze recipe",
+}
+ALPHA_FIGURES = {
+    "figure6": "6: alpha before fine-tuning",
+    "figure7": "7: median of alpha during fine-tuning",
+    "figure9": "9: alpha before and after",
+}
+IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The files that a configuration and its experiment table ask for."""
+
+    config: Config
+    experiments: Sequence[Experiment]
+
+    @property
+    def results(self) -> ResultsLayout:
+        """Where the results lie."""
+        return ResultsLayout.of_profile(self.config.profile)
+
+    @property
+    def data(self) -> DataLayout:
+        """Where the data lie."""
+        return DataLayout.of_profile(self.config.profile)
+
+    # Runs.
+
+    @property
+    def all_tables(self) -> list[int]:
+        """The numbers of all tables that the experiment table has rows for."""
+        return sorted({experiment.table for experiment in self.experiments})
+
+    def get_runs(self, tables: Collection[int]) -> list[RunId]:
+        """The runs that these tables show, those of which they show nothing but costs included."""
+        return runs_of(self.experiments, tables, self.config.seeds)
+
+    def get_evaluated_runs(self, tables: Collection[int]) -> list[RunId]:
+        """The runs that these tables show mIoU of."""
+        return runs_of(self.experiments, tables, self.config.seeds, evaluated_only=True)
+
+    def get_traced_runs(self) -> list[RunId]:
+        """The evaluated runs of all tables whose alpha is followed in training."""
+        runs = self.get_evaluated_runs(self.all_tables)
+        return [run for run in runs if name_recipe(run) in self.config.traces.runs]
+
+    def get_shown_runs(self) -> list[RunId]:
+        """The runs whose predictions are drawn: of each target that with the subnetwork `ours`, or its first."""
+        shown: dict[str, RunId] = {}
+        for run in self.get_evaluated_runs(self.config.tables):
+            best = (run.subnetwork, run.freeze) == SHOWN_RECIPE
+            if run.seed == self.config.seeds[0] and (best or run.target not in shown):
+                shown[run.target] = run
+        return list(shown.values())
+
+    # Figures.
+
+    @property
+    def result_figures(self) -> dict[str, str]:
+        """The figures of mIoU, which are those of Table 1."""
+        return RESULT_FIGURES if 1 in self.config.tables else {}
+
+    @property
+    def summary_figures(self) -> list[str]:
+        """The figures beside the configuration's tables."""
+        return [*self.result_figures, *SUBNETWORK_FIGURES, *TRAINING_FIGURES]
+
+    @property
+    def report_figures(self) -> list[str]:
+        """The figures beside all tables."""
+        return [*self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
+
+    # What is shared by all runs.
+
+    @property
+    def sets(self) -> list[tuple[str, str]]:
+        """Data set and split of everything that is prepared: the training set and the benchmarks."""
+        return [TRAINING_SET, *((benchmark, "val") for benchmark in self.config.benchmarks)]
+
+    @property
+    def set_names(self) -> list[str]:
+        """The names of `sets` that their embeddings carry, such as ``coco_train``."""
+        return [f"{dataset}_{split}" for dataset, split in self.sets]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The kinds of prompts that vocabularies are embedded with."""
+        return sorted({SEARCH_PROMPTS, *(target.prompts for target in self.config.targets.values())})
+
+    @property
+    def world(self) -> list[Path]:
+        """The mini world's manifest, where the data sets are the mini world's."""
+        return [self.data.manifest] if self.config.data.raw_root == str(self.data.world) else []
+
+    @property
+    def training_set(self) -> list[Path]:
+        """The files that stand for the prepared training set."""
+        return self.data.prepared_files(*TRAINING_SET)
+
+    @property
+    def prepared(self) -> list[Path]:
+        """The files that stand for all prepared data sets."""
+        return [path for dataset, split in self.sets for path in self.data.prepared_files(dataset, split)]
+
+    @property
+    def vocabularies(self) -> list[Path]:
+        """Every prepared vocabulary, in the order of `sets`."""
+        return [self.data.vocabulary(dataset, split) for dataset, split in self.sets]
+
+    @property
+    def texts(self) -> list[Path]:
+        """The embeddings of every vocabulary with every kind of prompts."""
+        return [self.results.text(prompts, *names) for prompts in self.prompts for names in self.sets]
+
+    # What a run is made from.
+
+    def get_train_text(self, names: WarmUpNames) -> Path:
+        """The training vocabulary's embeddings with the prompts of the target."""
+        return self.results.text(self.config.targets[names.target].prompts, *TRAINING_SET)
+
+    def get_benchmark_text(self, names: WarmUpNames, benchmark: str) -> Path:
+        """A benchmark's embeddings with the prompts of the target."""
+        return self.results.text(self.config.targets[names.target].prompts, benchmark, "val")
+
+    def get_benchmark_texts(self, names: WarmUpNames) -> list[Path]:
+        """The embeddings of all benchmarks with the prompts of the target, in the configuration's order."""
+        return [self.get_benchmark_text(names, benchmark) for benchmark in self.config.benchmarks]
+
+    def get_shown_text(self, names: WarmUpNames) -> Path:
+        """The embeddings of the benchmark of which predictions are drawn."""
+        return self.get_benchmark_text(names, self.config.figures.benchmark)
+
+    def get_match(self, names: SubnetworkNames) -> list[Path]:
+        """The subnetwork whose layer densities a per-layer random mask copies."""
+        match = self.config.subnetworks[names.subnetwork].match
+        return [self.results.subnetwork(SubnetworkId(match, int(names.seed)))] if match else []
+
+    def get_shared_warm_up(self, names: WarmUpNames) -> list[Path]:
+        """The warm-up of all freezing runs of a target with a subnetwork, where the target has one."""
+        warms_up = self.config.targets[names.target].training.warmup_iterations > 0
+        return [self.results.warm_up(names)] if warms_up else []
+
+    def get_warm_up(self, names: RunNames) -> list[Path]:
+        """The warm-up that a run continues. One without freezing trains straight through the same iterations."""
+        return self.get_shared_warm_up(names) if self._freezes(names.freeze) else []
+
+    def get_fitted_weights(self, names: WarmUpNames) -> Path:
+        """The weights that alpha is fitted to: after the warm-up, or the subnetwork's where there is none."""
+        return (self.get_shared_warm_up(names) or [self.results.subnetwork(names)])[0]
+
+    def get_weights_prefix(self, names: WarmUpNames) -> str:
+        """Where the backbone's weights lie in `get_fitted_weights`."""
+        return "model.backbone." if self.get_shared_warm_up(names) else "weight."
+
+    def get_fitted_subnetwork(self, names: FitNames) -> list[Path]:
+        """The subnetwork, which holds the removed weights, where alpha is that of the weights before the mask."""
+        return self._get_removed_weights(names, names.fitted)
+
+    def get_traced_subnetwork(self, names: SubnetworkNames) -> list[Path]:
+        """The same for traces of alpha."""
+        return self._get_removed_weights(names, self.config.traces.weights)
+
+    def _get_removed_weights(self, names: SubnetworkNames, weights: str) -> list[Path]:
+        return [self.results.subnetwork(names)] if weights == "before_mask" else []
+
+    def get_fit(self, names: RunNames) -> Path:
+        """The fits that a freeze plan chooses by; recipes with the same estimator and weights share them."""
+        recipe = self.config.freezing[names.freeze]
+        return self.results.fit(names, recipe.weights, recipe.estimator)
+
+    def get_plan(self, names: RunNames) -> list[Path]:
+        """The freeze plan of a run, where it freezes."""
+        return [self.results.freeze_plan(names)] if self._freezes(names.freeze) else []
+
+    def is_traced(self, names: RunNames) -> bool:
+        """Whether alpha of a run is followed in training."""
+        return name_recipe(names) in self.config.traces.runs
+
+    def is_warm_up_traced(self, names: WarmUpNames) -> bool:
+        """Whether a run that continues this warm-up is traced."""
+        continuing = [freeze for freeze in self.config.freezing if self._freezes(freeze)]
+        return any(
+            self.is_traced(RunId(names.target, names.subnetwork, freeze, int(names.seed))) for freeze in continuing
+        )
+
+    def _freezes(self, freeze: str) -> bool:
+        return self.config.freezing[freeze].method != "none"
+
+    # What tables, figures and reports need.
+
+    def get_subnetworks(self) -> list[Path]:
+        """The subnetworks behind the configuration's tables, sorted."""
+        return sorted({self.results.subnetwork(run) for run in self.get_runs(self.config.tables)}, key=str)
+
+    def get_freeze_plans(self) -> list[Path]:
+        """The freeze plans behind them; costs count them for runs that are not evaluated, too."""
+        return [path for run in self.get_runs(self.config.tables) for path in self.get_plan(run)]
+
+    def get_checkpoints(self) -> list[Path]:
+        """The finished runs behind them."""
+        return [self.results.checkpoint(run) for run in self.get_evaluated_runs(self.config.tables)]
+
+    def get_evaluations(self, tables: Collection[int]) -> list[Path]:
+        """The metrics that these tables need, on every benchmark."""
+        runs, benchmarks = self.get_evaluated_runs(tables), self.config.benchmarks
+        return [self.results.evaluation(benchmark, run) for run in runs for benchmark in benchmarks]
+
+    def get_costs(self, tables: Collection[int]) -> list[Path]:
+        """The costs that these tables need; a target that is pruned while it trains has none (its density changes)."""
+        runs = self.get_runs(tables)
+        return [self.results.costs(run) for run in runs if self.config.subnetworks[run.subnetwork].method != "joint"]
+
+    def get_comparisons(self, tables: Iterable[int]) -> list[Path]:
+        """The comparisons of backbones with CLIP, where one of these tables shows them."""
+        shown = [number for number in tables if number in COMPARING_TABLES]
+        return [self.results.cka(run) for run in self.get_runs(shown)]
+
+    def get_rounds(self, tables: Collection[int]) -> list[Path]:
+        """The courses of the searches behind the evaluated runs of these tables."""
+        return [self.results.rounds(subnetwork) for subnetwork in self._get_searched(tables)]
+
+    def get_layers(self, tables: Collection[int]) -> list[Path]:
+        """The densities of the layers of the same subnetworks."""
+        return [self.results.layers(subnetwork) for subnetwork in self._get_searched(tables)]
+
+    def _get_searched(self, tables: Collection[int]) -> list[SubnetworkId]:
+        runs = self.get_evaluated_runs(tables)
+        return list(dict.fromkeys(SubnetworkId(run.subnetwork, run.seed) for run in runs))
+
+    def get_training_logs(self, tables: Collection[int]) -> list[Path]:
+        """The training logs of the evaluated runs of these tables."""
+        return [self.results.training_log(run) for run in self.get_evaluated_runs(tables)]
+
+    def get_counted_rounds(self, tables: Iterable[int]) -> list[Path]:
+        """The courses of the searches, where one of these tables counts iterations."""
+        return self.get_rounds([number for number in tables if number in COUNTING_TABLES])
+
+    def get_counted_logs(self, tables: Iterable[int]) -> list[Path]:
+        """The training logs, where one of these tables counts iterations."""
+        return self.get_training_logs([number for number in tables if number in COUNTING_TABLES])
+
+    def get_traces(self) -> list[Path]:
+        """Alpha in training, of every traced run."""
+        return [self.results.alphas(run) for run in self.get_traced_runs()]
+
+    def get_predictions(self) -> list[Path]:
+        """The predictions that are drawn."""
+        return [self.results.prediction(self.config.figures.benchmark, run) for run in self.get_shown_runs()]
+
+    def get_tables(self, numbers: Iterable[int], kinds: Sequence[str] = TABLE_KINDS) -> list[Path]:
+        """The files of these tables."""
+        return [self.results.table(f"table{number}", kind) for number in numbers for kind in kinds]
+
+    def get_figures(self, names: Iterable[str], kinds: Sequence[str] = FIGURE_KINDS) -> list[Path]:
+        """The files of these figures."""
+        return [self.results.figure(name, kind) for name in names for kind in kinds]
