@@ -261,7 +261,7 @@ accepted(REGIONS, "image with no region", "counts nothing in the distillation", 
 
 # --- COCO panoptic ---------------------------------------------------------------------------------------------------
 PANOPTIC = "COCO panoptic PNG"
-TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.int32)
+TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.uint32)
 
 
 def panoptic(f, image, table=TABLE):
@@ -272,7 +272,7 @@ refused(PANOPTIC, "segment id missing from the JSON file", "segment id 6 is not 
     lambda f: panoptic(f, blank(colour=(6, 0, 0)))
 )
 refused(PANOPTIC, "two segments of one id", "segment id 5 is listed twice")(
-    lambda f: panoptic(f, blank(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.int32))
+    lambda f: panoptic(f, blank(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.uint32))
 )
 refused(PANOPTIC, "palette instead of RGB", "is not an RGB image")(lambda f: panoptic(f, blank("P")))
 refused(PANOPTIC, "16-bit grey instead of RGB", "is not an RGB image")(

@@ -26,15 +26,15 @@ class Download:
     archives: str
     entries: tuple[str, ...]
 
-    def find_missing(self, place: Path, split: str) -> list[str]:
-        """The entries that are not in the folder `place`."""
+    def find_missing(self, folder: Path, split: str) -> list[str]:
+        """The entries that are not in `folder`."""
         named = [entry.format(split=split, long=LONG_NAMES[split]) for entry in self.entries]
-        absent = [entry for entry in named if not any((place / path).exists() for path in entry.split("|"))]
+        absent = [entry for entry in named if not any((folder / path).exists() for path in entry.split("|"))]
         return [entry.replace("|", " or ") for entry in absent]
 
 
-DETAIL = "VOC2010/trainval_merged.json"
-LISTS = "VOC2010/pascalcontext_{split}.txt|VOC2010/{split}.txt|VOC2010/ImageSets/SegmentationContext/{split}.txt"
+_DETAIL = "VOC2010/trainval_merged.json"
+_LISTS = "VOC2010/pascalcontext_{split}.txt|VOC2010/{split}.txt|VOC2010/ImageSets/SegmentationContext/{split}.txt"
 DOWNLOADS = {
     "coco": Download(
         "coco",
@@ -76,7 +76,7 @@ DOWNLOADS = {
         {"train": (4998,), "val": (5104, 5105)},
         "host.robots.ox.ac.uk/pascal/VOC/voc2010 and the pages of PASCAL in Detail or PASCAL-Context",
         "VOCtrainval_03-May-2010.tar and trainval_merged.json (or the LabelMap archive, labels.txt and the lists)",
-        ("VOC2010/JPEGImages", f"{DETAIL}|VOC2010/trainval", f"{DETAIL}|VOC2010/labels.txt", f"{DETAIL}|{LISTS}"),
+        ("VOC2010/JPEGImages", f"{_DETAIL}|VOC2010/trainval", f"{_DETAIL}|VOC2010/labels.txt", f"{_DETAIL}|{_LISTS}"),
     ),
     "pc459": Download(
         "VOCdevkit",
@@ -85,15 +85,15 @@ DOWNLOADS = {
         "VOCtrainval_03-May-2010.tar, the LabelMap archive trainval.tar.gz, labels.txt and the lists of the split",
         (
             "VOC2010/JPEGImages",
-            f"VOC2010/trainval|{DETAIL}",
-            f"VOC2010/labels.txt|{DETAIL}",
-            f"{LISTS}|{DETAIL}",
+            f"VOC2010/trainval|{_DETAIL}",
+            f"VOC2010/labels.txt|{_DETAIL}",
+            f"{_LISTS}|{_DETAIL}",
         ),
     ),
 }
 
 
-def name_place(dataset: str, config: DataConfig) -> Path:
+def get_download_folder(dataset: str, config: DataConfig) -> Path:
     """Where the download of a data set lies, whether or not anything is there."""
     return Path(config.raw_root) / config.folders.get(dataset, DOWNLOADS[dataset].folder)
 
@@ -106,7 +106,7 @@ def get_needed(config: Config) -> list[tuple[str, str]]:
 def find_missing_entries(dataset: str, split: str, config: DataConfig) -> list[str]:
     """What is not there of a prepared split's download; a few looks at the file system, nothing is listed or read."""
     official = config.splits.get(f"{dataset}_{split}", split)
-    return DOWNLOADS[dataset].find_missing(name_place(dataset, config), official)
+    return DOWNLOADS[dataset].find_missing(get_download_folder(dataset, config), official)
 
 
 def describe_missing(config: Config) -> str | None:

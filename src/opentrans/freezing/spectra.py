@@ -26,7 +26,7 @@ HISTOGRAM_BINS = 100
 
 
 def estimate_alphas(
-    weights: Mapping[str, Float[Tensor, "o i kh kw"]], estimator: str = "weightwatcher"
+    weights: Mapping[str, Float[Tensor, "_o _i _kh _kw"]], estimator: str = "weightwatcher"
 ) -> list[LayerSpectrum]:
     """Fit every layer of `weights`, in its order, by ``weightwatcher`` or ``released``."""
     if estimator == "released":

@@ -1,5 +1,6 @@
 """Callbacks for the Trainer of Hugging Face `transformers` that hold a subnetwork and apply a freeze plan."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,11 @@ class FreezePlanCallback(TrainerCallback, ExportableState):
 
     def __init__(
         self,
-        plan: FreezePlan | FreezeRecipe | Path | str,
+        plan: FreezePlan | FreezeRecipe | Path | str | Mapping[str, Any],  # the last as `state` wrote it
         start: int = 0,
         prefix: str = "",
         seed: int = 0,
-        kinds: tuple[str, ...] = ("conv",),
+        kinds: Sequence[str] = ("conv",),
     ) -> None:
         self.schedule = FreezeSchedule(plan, start, prefix, seed, tuple(kinds))
 

@@ -38,8 +38,8 @@ def plan_rounds(total: int, prune_share: float, density: float) -> list[int]:
 
 
 def prune_smallest(
-    weights: Mapping[str, Float[Tensor, "o i kh kw"]], masks: Masks, count: int
-) -> dict[str, Bool[Tensor, "o i kh kw"]]:
+    weights: Mapping[str, Float[Tensor, "_o _i _kh _kw"]], masks: Masks, count: int
+) -> dict[str, Bool[Tensor, "_o _i _kh _kw"]]:
     """Remove the `count` remaining weights of smallest magnitude over all layers together.
 
     Among equal magnitudes the earlier position (order of `masks`, then row-major) goes first.
@@ -77,7 +77,7 @@ def _select_smallest(magnitudes: Float[Tensor, " n"], count: int) -> Bool[Tensor
 
 def random_masks(
     shapes: Mapping[str, tuple[int, ...]], n_kept: int | Mapping[str, int], seed: int
-) -> dict[str, Bool[Tensor, "o i kh kw"]]:
+) -> dict[str, Bool[Tensor, "_o _i _kh _kw"]]:
     """Masks that keep exactly `n_kept` weights at random positions: in all layers together, or in each layer."""
     generator = np.random.default_rng([seed])
     if isinstance(n_kept, Mapping):

@@ -12,7 +12,8 @@ from opentrans.clip.backbone import get_prunable
 from opentrans.errors import UserError
 from opentrans.models.locating import describe_nearest
 
-Masks = Mapping[str, Bool[Tensor, "o i kh kw"]]
+# The underscores: sizes differ from layer to layer.
+Masks = Mapping[str, Bool[Tensor, "_o _i _kh _kw"]]
 FIND_AGAIN = "find the subnetwork again (find-subnetwork) with the teacher of this configuration"
 
 
@@ -24,7 +25,9 @@ class MaskKeeper:
     hooks do both: `hold` around the steps of an optimiser, `hold_model` wherever gradients and state dicts are made.
     """
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], masks: Masks, where: object = "masks") -> None:
+    def __init__(
+        self, weights: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor], where: object = "masks"
+    ) -> None:
         """Pair every weight with its mask; nothing is changed yet.
 
         Args:
@@ -127,7 +130,7 @@ def compute_density(masks: Masks) -> float:
     return count_kept(masks) / sum(mask.numel() for mask in masks.values())
 
 
-def check_masks(masks: Masks, weights: Mapping[str, Tensor], where: object) -> None:
+def check_masks(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: object) -> None:
     """Refuse masks that are not boolean, missing, too many or misshapen with a `UserError` naming `where`."""
     for name, mask in masks.items():
         if mask.dtype != torch.bool:

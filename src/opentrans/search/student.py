@@ -31,8 +31,8 @@ class Student(nn.Module):
         return features
 
     def embed_regions(
-        self, features: Float[Tensor, "b c y x"], masks: list[Bool[Tensor, "n h w"]]
-    ) -> list[Float[Tensor, "n d"]]:
+        self, features: Float[Tensor, "b c y x"], masks: list[Bool[Tensor, "_n h w"]]
+    ) -> list[Float[Tensor, "_n d"]]:
         """V_i: L2-normalised embeddings of each image's regions."""
         # The pool takes equally many masks of every image; what pads them is cut off again.
         count = max(1, *(len(part) for part in masks))

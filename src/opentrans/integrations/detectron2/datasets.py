@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from opentrans.config import Benchmark
 from opentrans.data.prepared import PREPARE_AGAIN, PreparedDataset, Vocabulary
 from opentrans.errors import UserError
-from opentrans.runs.table import BENCHMARKS
+
+_BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
 
 
 def register_benchmarks(
     prepared: Path | str,
-    benchmarks: Sequence[str] = BENCHMARKS,
+    benchmarks: Sequence[str] = _BENCHMARKS,
     split: str = "val",
     class_names: Literal["first", "synonyms"] = "first",
 ) -> list[str]:
@@ -37,8 +39,8 @@ def register_benchmarks(
     """
     names = []
     for benchmark in benchmarks:
-        if benchmark not in BENCHMARKS:
-            raise UserError(f"benchmark {benchmark!r}", "is unknown", f"take of {', '.join(BENCHMARKS)}")
+        if benchmark not in _BENCHMARKS:
+            raise UserError(f"benchmark {benchmark!r}", "is unknown", f"take of {', '.join(_BENCHMARKS)}")
 
         folder = Path(prepared) / benchmark / split
         if not folder.is_dir():
