@@ -28,7 +28,7 @@ from opentrans.costs.paper import random_text
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.models.registry import build_target
-from opentrans.pruning.subnetwork import dense_masks
+from opentrans.pruning.masks import dense_masks
 from opentrans.system.files import write_json
 from opentrans.training.data import CropSettings, TrainingData
 
@@ -95,7 +95,7 @@ def trace_steps(name: str, config: Config) -> tuple[list[dict], float, float]:
 def bench_loading(record: Callable[..., None], name: str) -> None:
     """Share of a step's time that is compute."""
     torch.set_num_threads(2)
-    config = load_config([ROOT / "config/config.yaml", ROOT / "config/paper.yaml"])
+    config = load_config([ROOT / "config/paper.yaml"])
     spans, example, regions = trace_steps(name, config)
     origin = min(span["ts"] for span in spans)
     spans = [span | {"ts": round(span["ts"] - origin), "pid": 0, "tid": 0} for span in spans]

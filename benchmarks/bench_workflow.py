@@ -39,7 +39,7 @@ def sum_core_seconds(costs: list[RuleCost], teacher_threads: int) -> float:
 def bench_main_job(record: Callable[..., None]) -> None:
     """`make results` after set-up, and the same command when everything is there."""
     cores = len(os.sched_getaffinity(0))
-    threads = load_config([ROOT / "config/config.yaml"]).threads
+    threads = load_config([ROOT / "config/mini.yaml"]).threads
     assert threads.run == threads.subnetwork == threads.prepare == 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "clone"

@@ -26,8 +26,9 @@ from opentrans.config import Config, SubnetworkRecipe, TrainingConfig, load_conf
 from opentrans.costs.paper import random_text
 from opentrans.models.registry import build_target
 from opentrans.models.target import IGNORE, Regions, Target
-from opentrans.pruning.magnitude import count_target, random_masks
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
+from opentrans.pruning.magnitude import count_remaining, random_masks
+from opentrans.pruning.masks import MaskKeeper, dense_masks
+from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.search.search import Search
 from opentrans.system.device import select_device
 from opentrans.system.files import read_json, write_json
@@ -94,7 +95,7 @@ def make_training(
     heads = [weight for weight in target.parameters() if weight.requires_grad and id(weight) not in known]
     optimizer = build_optimizer(settings.optimizer, heads, backbone, settings.precision != "float16")
     stepper = Stepper(target.train(), heads + backbone, settings, data, device)
-    keeper = MaskKeeper(target.backbone, masks)
+    keeper = MaskKeeper(get_prunable(target.backbone), masks)
     return stepper, lambda number, examples: stepper.step(number, examples, target.loss, optimizer, keeper)
 
 
@@ -104,7 +105,7 @@ def measure_training(target: Target, settings: TrainingConfig, state: str, repea
     if state == "subnetwork":
         shapes = {name: tuple(weight.shape) for name, weight in get_prunable(target.backbone).items()}
         total = sum(int(np.prod(shape)) for shape in shapes.values())
-        masks = random_masks(shapes, count_target(total, density), 0)
+        masks = random_masks(shapes, count_remaining(total, density), 0)
         Subnetwork.of_backbone(target.backbone, masks).apply_to(target.backbone)
     if state != "dense":
         for weight in list(get_convolutions(target.backbone).values())[::2]:
@@ -159,9 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     from benchmarks.cost_page import PAGE, write_page
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "--config", type=Path, nargs="+", default=[ROOT / "config/config.yaml", ROOT / "config/paper.yaml"]
-    )
+    parser.add_argument("--config", type=Path, nargs="+", default=[ROOT / "config/paper.yaml"])
     parser.add_argument("--repeats", type=int, default=10, help="measured steps of each kind")
     parser.add_argument("--classes", type=int, default=133, help="size of the vocabulary")
     parser.add_argument("--record", type=Path, default=RESULT)

@@ -13,7 +13,7 @@ EXPECTED = {
     "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "train", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "data", "predict", "collect-results", "make-tables", "schema", "update-readme",
     "plot-results", "plot-subnetworks", "plot-training", "plot-alphas", "plot-predictions",
-    "predict-benchmark", "make-report", "trace-alphas",
+    "predict-benchmark", "make-report", "trace-alphas", "doctor",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def settings(monkeypatch):
     monkeypatch.chdir(ROOT)
-    return describe_settings(load_config([Path("config/config.yaml")]))
+    return describe_settings(load_config([Path("config/mini.yaml")]))
 
 
 def test_every_setting_is_there_with_its_default(settings):
@@ -36,14 +36,14 @@ def test_each_command_has_the_digest_of_its_own_sources(settings):
 
 def test_the_command_writes_the_settings_of_the_profile_that_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    words = ["--config", "config/config.yaml", "config/samples.yaml", "--output", str(tmp_path / "settings.json")]
+    words = ["--config", "config/mini.yaml", "config/samples.yaml", "--output", str(tmp_path / "settings.json")]
     assert main(["record-settings", *words, "--profile", "samples"]) == 0
     assert json.loads((tmp_path / "settings.json").read_text())["config"]["profile"] == "samples"
 
 
 def test_an_overlay_of_another_profile_is_refused_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    words = ["--config", "config/config.yaml", "--output", str(tmp_path / "settings.json")]
+    words = ["--config", "config/mini.yaml", "--output", str(tmp_path / "settings.json")]
     assert main(["record-settings", *words, "--profile", "paper"]) == 2
     assert "'mini'" in capsys.readouterr().err
     assert not (tmp_path / "settings.json").exists()

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import opentrans
 from opentrans import __version__
-from opentrans.config import load_config
+from opentrans.config import list_config_files, load_config
 from opentrans.errors import UserError, explain
 from opentrans.runs.code_digest import list_commands
 from opentrans.system.files import forget_written
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         if args.config and getattr(command, "HAS_PROVENANCE", True):
             from opentrans.runs.provenance import write_provenance
 
-            write_provenance(args, files)
+            write_provenance(args, list_config_files(files))
     except BrokenPipeError:
         raise
     except Exception as error:

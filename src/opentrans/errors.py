@@ -16,6 +16,7 @@ REMEDIES = {
     errno.EISDIR: "a folder is in the way of a file",
 }
 MEMORY = "give the job more memory, or lower the batch size or the number of workers"
+EXTRAS = {"weightwatcher": "alpha", "pandas": "report", "matplotlib": "report", "jinja2": "report", "ptflops": "report"}
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")  # gloo, gloo, NCCL
 
 
@@ -28,7 +29,7 @@ class UserError(Exception):
     """Bad input: printed as one line without a traceback, exit status 2.
 
     Args:
-        where: the file (and field) at fault, for example ``config/config.yaml: teacher.lr``.
+        where: the file (and field) at fault, for example ``config/mini.yaml: teacher.lr``.
         problem: what is wrong with it.
         remedy: what the user can do.
     """
@@ -45,6 +46,8 @@ class UserError(Exception):
 def explain(error: Exception) -> UserError | None:
     """The `UserError` for a failure of the machine; None if `error` is something else (a defect of ours)."""
     name, text = type(error).__name__, str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return UserError(error.name, "not installed", f"pip install 'opentrans[{EXTRAS[error.name]}]'")
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return UserError(error.filename or "output", str(error.strerror), REMEDIES[error.errno])
     if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:

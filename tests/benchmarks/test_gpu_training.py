@@ -7,7 +7,7 @@ from opentrans.config import load_config
 from opentrans.system.files import read_json
 
 ROOT = Path(__file__).parents[2]
-MINI, PAPER = ROOT / "config/config.yaml", ROOT / "config/paper.yaml"
+MINI, PAPER = ROOT / "config/mini.yaml", ROOT / "config/paper.yaml"
 TINY = """
 teacher:
   architecture: {vision_cfg: {width: 8}, text_cfg: {width: 32, heads: 2, layers: 1}}
@@ -52,7 +52,7 @@ def test_a_run_without_gpu_fills_no_hours(measured):
 
 
 def test_hours_are_seconds_times_iterations_times_gpus():
-    config = load_config([MINI, PAPER])
+    config = load_config([PAPER])
     step = {"seconds": 0.36, "images_per_s": 20.0, "peak_mib": 9000.0}
     states = dict.fromkeys(("dense", "frozen", "subnetwork"), step) | {"evaluation": step | {"seconds": 0.0}, "gpus": 4}
     record = {"targets": dict.fromkeys(config.targets, states), "search": step | {"gpus": 4}}

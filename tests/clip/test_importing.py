@@ -1,4 +1,4 @@
-from types import SimpleNamespace
+from argparse import Namespace
 
 import open_clip
 import pytest
@@ -15,7 +15,7 @@ from opentrans.errors import UserError
 def test_a_local_open_clip_checkpoint_becomes_an_equal_teacher(teacher, architecture, tmp_path):
     torch.save({"state_dict": teacher.clip.state_dict(), "epoch": 3}, tmp_path / "epoch_3.pt")
     settings = TeacherConfig(architecture=architecture, pretrained=str(tmp_path / "epoch_3.pt"), templates=["{}"])
-    command.run(SimpleNamespace(config=SimpleNamespace(teacher=settings), output=tmp_path / "teacher.safetensors"))
+    command.run(Namespace(config=Namespace(teacher=settings), output=tmp_path / "teacher.safetensors"))
     loaded = Teacher.load(tmp_path / "teacher.safetensors")
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.encode_images(images), teacher.encode_images(images))

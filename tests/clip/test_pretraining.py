@@ -10,7 +10,7 @@ from opentrans.clip.pretraining import (
     compact_tokens,
     contrastive_loss,
     draw_batches,
-    get_lr,
+    get_pretraining_lr,
     make_teacher,
     pretrain,
 )
@@ -64,8 +64,8 @@ def test_the_compact_table_encodes_the_same_and_its_training_reaches_the_full_ta
 
 def test_the_learning_rate_warms_up_and_falls_along_a_half_cosine():
     recipe = PretrainingConfig(iterations=110, batch_size=1, lr=2.0, warmup_iterations=10)
-    assert [get_lr(i, recipe) for i in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
-    assert [get_lr(i, recipe) for i in (10, 60, 110)] == pytest.approx([2.0, 1.0, 0.0])
+    assert [get_pretraining_lr(i, recipe) for i in (0, 4, 9)] == pytest.approx([0.2, 1.0, 2.0])
+    assert [get_pretraining_lr(i, recipe) for i in (10, 60, 110)] == pytest.approx([2.0, 1.0, 0.0])
 
 
 def test_every_image_comes_once_before_any_comes_again():

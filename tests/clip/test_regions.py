@@ -4,8 +4,11 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from opentrans.clip.region_embeddings import RegionEmbeddings, crop_regions, embed_regions, encode_regions, resize_masks
-from opentrans.clip.teacher import CLIP_MEAN
+from opentrans.clip.backbone import MaskedAttentionPool
+from opentrans.clip.region_embeddings import RegionEmbeddings
+from opentrans.clip.region_encoder import cover_cells, crop_regions, embed_regions, pool_regions
+from opentrans.clip.teacher import Teacher
+from opentrans.clip.weights import CLIP_MEAN
 from opentrans.data.regions import get_boxes, get_regions
 from opentrans.errors import UserError
 
@@ -15,6 +18,13 @@ SEGMENTS = np.array([[5, 5, 8, 8], [5, 5, 0, 8], [3, 3, 3, 3]])
 
 def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encode_alone(teacher: Teacher, image: np.ndarray, masks: np.ndarray, encoding: str) -> torch.Tensor:
+    """The regions' embeddings without batches across images."""
+    if encoding == "mask_pool":
+        return pool_regions(teacher, MaskedAttentionPool(teacher), image, masks)
+    return torch.cat([teacher.encode_images(crop_regions(image, mask[None], teacher.image_size)) for mask in masks])
 
 
 def test_regions_by_class_are_all_pixels_of_each_class_but_the_ignored():
@@ -76,19 +86,9 @@ def test_a_region_smaller_than_a_grid_cell_owns_the_cell_it_lies_in():
     masks = np.zeros((2, 32, 32), bool)
     masks[0, 17:19, 9:11] = True
     masks[1, :16] = True
-    grid = resize_masks(masks, (4, 4)) > 0.5
+    grid = cover_cells(masks, (4, 4)) > 0.5
     assert grid[0].nonzero().tolist() == [[2, 1]]
     assert grid[1].sum(1).tolist() == [4, 4, 0, 0]
-
-
-def test_crops_are_encoded_as_the_teacher_encodes_the_cropped_images(teacher):
-    image = random_image(60, 80)
-    masks = np.random.default_rng(3).random((5, 60, 80)) < 0.4
-    expected = torch.cat([teacher.encode_images(crop_regions(image, mask[None], 64)) for mask in masks])
-    found = encode_regions(teacher, image, masks, batch_size=2)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.norm(dim=-1), torch.ones(5))
-    assert encode_regions(teacher, image, masks[:0]).shape == (0, 32)
 
 
 def test_a_full_mask_at_the_teachers_size_pools_to_clips_own_embedding(teacher):
@@ -100,14 +100,14 @@ def test_a_full_mask_at_the_teachers_size_pools_to_clips_own_embedding(teacher):
     )
     with torch.no_grad():
         expected = F.normalize(teacher.clip.encode_image((pixels - mean) / std), dim=-1)
-    found = encode_regions(teacher, image, np.ones((1, 64, 64), bool), "mask_pool")
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    pooled = pool_regions(teacher, MaskedAttentionPool(teacher), image, np.ones((1, 64, 64), bool))
+    torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_mask_pooling_tells_the_regions_of_a_image_apart(teacher):
+def test_mask_pooling_tells_the_regions_of_an_image_apart(teacher):
     image, masks = random_image(128, 160), np.zeros((2, 128, 160), bool)
     masks[0, :64], masks[1, 64:] = True, True
-    left, right = encode_regions(teacher, image, masks, "mask_pool")
+    left, right = pool_regions(teacher, MaskedAttentionPool(teacher), image, masks)
     assert not torch.allclose(left, right, atol=1e-4)
 
 
@@ -126,8 +126,9 @@ def test_a_data_sets_embeddings_are_those_of_its_images_and_survive_the_disk(
         found = loaded.of_record(index)
         assert (found[0].tolist(), found[1].tolist()) == (numbers.tolist(), classes.tolist())
         if len(masks):
-            expected = encode_regions(teacher, prepared.image(index), masks, encoding)
+            expected = encode_alone(teacher, prepared.image(index), masks, encoding)
             torch.testing.assert_close(found[2], expected, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(found[2].norm(dim=-1), torch.ones(len(masks)))
         else:
             assert found[2].shape == (0, 32)
 

@@ -72,7 +72,7 @@ def test_a_damaged_entry_is_made_again(path, folder, caplog):
     again = TextEmbedder(path, folder=folder).embed(VOCABULARY, None)
     assert torch.equal(first.embeddings, again.embeddings)
     assert entry.read_bytes() == whole
-    assert "made again" in caplog.text
+    assert "recreated" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_only(path, tmp_path, caplog):

@@ -30,7 +30,7 @@ def paper():
 
 @pytest.mark.parametrize("name", ["han", "deeplabv3", "fcclip"])
 def test_pruning_saves_its_share_of_the_trunk_and_the_parts_fit_into_the_total(name):
-    config = load_config([ROOT / "config/config.yaml"])
+    config = load_config([ROOT / "config/mini.yaml"])
     found = count_target(config, name, make_teacher(TINY, 0), 7)
     for key in ("params", "flops"):
         saved = found["dense"][key] - found["sparse"][key]
@@ -96,7 +96,7 @@ def test_the_command_prints_the_recorded_counts_and_renews_the_page(tmp_path, ca
     page = tmp_path / "costs.md"
     page.write_text("<!-- begin costs:inference -->\nold\n<!-- end costs:inference -->\n")
     paper = str(ROOT / "config/paper_results.csv")
-    words = ["--config", str(ROOT / "config/config.yaml"), "--from-record", str(ROOT / "docs/costs.json")]
+    words = ["--config", str(ROOT / "config/mini.yaml"), "--from-record", str(ROOT / "docs/costs.json")]
     assert main(["count-paper-costs", *words, "--paper", paper, "--page", str(page)]) == 0
     table = capsys.readouterr().out
     assert "deeplabv3" in table

@@ -7,7 +7,7 @@ from torch import nn
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.clip.text import TextEmbeddings
 from opentrans.costs.layer_costs import count_backbone, count_convolutions, count_macs, get_network, profile_target
-from opentrans.costs.tables import read_densities, read_frozen, read_profile, require_layers, write_profile
+from opentrans.costs.tables import read_densities, read_profile, require_layers, write_profile
 from opentrans.errors import UserError
 from opentrans.models.target import Target
 
@@ -111,7 +111,6 @@ def test_a_profile_survives_the_file(tmp_path):
         (read_densities, "layer,weights,kept\na,10,11\n", "line 2, column kept: 11 of 10"),
         (read_densities, "layer,weights,kept\na,ten,1\n", "line 2, column weights: 'ten'"),
         (read_densities, "layer,kept\na,1\n", "column weights is missing"),
-        (read_frozen, "layer,frozen\na,maybe\n", "line 2, column frozen: 'maybe'"),
         (read_profile, "layer\na\n", "is missing"),
     ],
 )
@@ -120,12 +119,6 @@ def test_wrong_cells_are_named(tmp_path, read, text, message):
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read(path)
-
-
-def test_frozen_layers_are_read_from_a_plan(tmp_path):
-    path = tmp_path / "plan.csv"
-    path.write_text("layer,alpha,frozen\na,2.0,True\nb,3.0,no\nc,,1\n")
-    assert read_frozen(path) == {"a", "c"}
 
 
 def test_a_layer_that_the_backbone_lacks_is_refused(tmp_path):

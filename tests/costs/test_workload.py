@@ -15,7 +15,7 @@ IMAGES = {(name, split): 10 for name in NAMES for split in ("train", "val")}
 
 @pytest.fixture(scope="module")
 def config():
-    return load_config([ROOT / "config/config.yaml", ROOT / "config/paper.yaml"])
+    return load_config([ROOT / "config/paper.yaml"])
 
 
 @pytest.mark.parametrize(("share", "density", "rounds"), [(0.1, 0.1, 22), (0.5, 0.5, 1), (0.5, 0.25, 2), (0.2, 0.3, 6)])
@@ -49,7 +49,7 @@ def test_every_evaluated_run_is_trained_once(config):
 
 def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main(["plan-cluster", "--config", "config/config.yaml", "config/paper.yaml"]) == 0
+    assert main(["plan-cluster", "--config", "config/paper.yaml"]) == 0
     page = (ROOT / "docs/cluster.md").read_text()
     shown = re.search(r"<!-- begin plan -->\n(.*)<!-- end plan -->", page, re.DOTALL)
     # Renew it with the command that the page names.
@@ -58,7 +58,7 @@ def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
 
 def test_measured_seconds_scale_the_hours_of_their_jobs(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    main(["plan-cluster", "--config", "config/config.yaml", "config/paper.yaml", "--seconds", "embed_regions=0"])
+    main(["plan-cluster", "--config", "config/paper.yaml", "--seconds", "embed_regions=0"])
     line = next(line for line in capsys.readouterr().out.splitlines() if "embed_regions" in line)
     assert line.split("|")[-2].strip() == "0"
 

@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from opentrans.cli import main
-from opentrans.data.check import DOWNLOADS
-from opentrans.data.sources.registry import get_dataset
+from opentrans.data.downloads import DOWNLOADS
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def settings(raw: Path, tmp_path: Path) -> Path:
 
 def check(settings: Path, *options: str) -> int:
     try:
-        return main(["data", "check", "--config", "config/config.yaml", str(settings), *options])
+        return main(["data", "check", "--config", "config/mini.yaml", str(settings), *options])
     except SystemExit as done:
         return int(done.code or 0)
 
@@ -64,7 +63,7 @@ def test_of_a_half_unpacked_download_everything_that_is_missing_is_told_at_once(
 
 @pytest.mark.parametrize("dataset", DOWNLOADS)
 def test_what_the_check_looks_for_is_what_lies_in_an_official_folder(dataset, raw):
-    place = raw / get_dataset(dataset).folder
+    place = raw / DOWNLOADS[dataset].folder
     assert DOWNLOADS[dataset].find_missing(place, "val") == []
     assert len(DOWNLOADS[dataset].find_missing(raw / "absent", "val")) == len(DOWNLOADS[dataset].entries)
 

@@ -7,25 +7,33 @@ versions, and that they go together.
 
 import importlib.metadata
 import json
+import re
 import sys
 import venv
 from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 # Names on conda-forge that differ from those on PyPI.
 NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-# In an environment file, but for no rule of the workflow; not installed where the tests run.
-NOT_LINKED = {"python", "pip", "detectron2"}
+# In an environment file, but no package of the tests' interpreter.
+NOT_LINKED = {"python", "pip"}
 
 
-def read_pins(path):
-    """Package (PyPI's name) -> version of an environment file, conda's and pip's entries alike."""
+def read_versions(path):
+    """Package (PyPI's name) -> the versions that an environment file admits, conda's and pip's entries alike."""
     entries = yaml.safe_load(Path(path).read_text())["dependencies"]
     flat = [e for entry in entries for e in (entry["pip"] if isinstance(entry, dict) else [entry])]
-    pins = (entry.replace("==", "=").partition("=")[::2] for entry in flat)
-    return {NAMES.get(name, name): version for name, version in pins}
+    parts = (re.fullmatch(r"([a-z0-9-]+) *(.*)", entry).groups() for entry in flat)
+    return {NAMES.get(name, name): parse_versions(text) for name, text in parts}
+
+
+def parse_versions(text):
+    """What conda means by ``=2.15`` (2.15 and 2.15.1, not 2.16), or a range or an exact version as PyPI writes it."""
+    fuzzy = text.startswith("=") and not text.startswith("==")
+    return SpecifierSet(f"={text}.*" if fuzzy else text)
 
 
 def get_closure(names):
@@ -59,7 +67,7 @@ def create(prefix, file):
     """Make the environment that `file` describes."""
     venv.EnvBuilder(with_pip=False, symlinks=True).create(prefix)
     site = next(Path(prefix).glob("lib/python*/site-packages"))
-    for distribution in get_closure(name for name in read_pins(file) if name not in NOT_LINKED).values():
+    for distribution in get_closure(name for name in read_versions(file) if name not in NOT_LINKED).values():
         link(distribution, site)
 
 

@@ -9,7 +9,7 @@ from opentrans.config import Config
 from opentrans.runs.table import FIELDS
 
 README = (ROOT / "config/README.md").read_text()
-NAMED = set(re.findall(r"`([^`]+)`", README))
+NAMED = set(re.findall(r"`([^`\n]+)`", README))
 
 
 def get_models(kind):

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.errors import UserError
-from opentrans.freezing.apply import apply_freeze_plan, unfreeze
+from opentrans.freezing.apply import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
 
 ARCHITECTURE = {
@@ -50,7 +50,7 @@ def test_after_a_warm_up_neither_momentum_nor_decay_moves_a_frozen_layer(backbon
     optimizer = build_optimizer(name, backbone)
     for _ in range(3):
         step(backbone, optimizer)
-    apply_freeze_plan(backbone, plan_for(backbone), optimizer)
+    apply_freeze_plan(backbone, plan_for(backbone), optimizer=optimizer)
     before = copy.deepcopy(backbone.state_dict())
     for _ in range(3):
         step(backbone, optimizer)
@@ -88,8 +88,8 @@ def test_autograd_computes_no_weight_gradient_for_a_frozen_layer(backbone, froze
 def test_a_layer_freed_again_trains_from_fresh_moments(backbone, name):
     optimizer = build_optimizer(name, backbone)
     step(backbone, optimizer)
-    apply_freeze_plan(backbone, plan_for(backbone), optimizer)
-    unfreeze(backbone)
+    apply_freeze_plan(backbone, plan_for(backbone), optimizer=optimizer)
+    apply_freeze_plan(backbone, plan_for(backbone, ()), optimizer=optimizer)
     before = backbone.conv2.weight.detach().clone()
     step(backbone, optimizer)
     assert not torch.equal(backbone.conv2.weight, before)
@@ -107,13 +107,16 @@ def test_a_plan_decides_every_layer_anew(backbone):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rows: rows[1:], r"plan\.csv: layer conv1\.weight is missing"),
-        (lambda rows: [*rows, PlannedLayer("x", (1, 1, 1, 1), 2, 0, 1, True)], "layer x is no convolution"),
-        (lambda rows: [PlannedLayer("conv1.weight", (1, 1, 1, 1), 2, 0, 1, True), *rows[1:]], "conv1.weight: shape"),
+        (lambda rows: rows[1:], r"conv1\.weight: this convolution of the model is not in the freeze plan"),
+        (lambda rows: [*rows, PlannedLayer("x", (1, 1, 1, 1), 2, 0, 1, True)], "x: row fits no parameter of the model"),
+        (
+            lambda rows: [PlannedLayer("conv1.weight", (1, 1, 1, 1), 2, 0, 1, True), *rows[1:]],
+            r"conv1\.weight: row has shape",
+        ),
     ],
 )
-def test_a_plan_of_another_backbone_is_refused_and_freezes_nothing(backbone, change, words):
-    plan = FreezePlan(tuple(change(list(plan_for(backbone).rows))))
-    with pytest.raises(UserError, match=words):
-        apply_freeze_plan(backbone, plan, where="plan.csv")
+def test_a_plan_of_another_backbone_is_refused_and_freezes_nothing(backbone, change, words, tmp_path):
+    FreezePlan(tuple(change(list(plan_for(backbone).rows)))).write(tmp_path / "plan.csv")
+    with pytest.raises(UserError, match=r"plan\.csv: " + words):
+        apply_freeze_plan(backbone, tmp_path / "plan.csv", strict=True)
     assert all(parameter.requires_grad for parameter in backbone.parameters())

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from opentrans.config import FreezeRecipe
 from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
+from opentrans.models.target import Target
 from opentrans.system.files import write_csv
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
@@ -157,7 +158,7 @@ def make_prepared(folder: Path, names, part="val") -> Path:
     return folder
 
 
-class Guess(nn.Module):
+class Guess(Target):
     """A target that answers at random, but always the same for an image."""
 
     strip_bytes = 1
@@ -165,6 +166,9 @@ class Guess(nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
+
+    def loss(self, batch):
+        raise NotImplementedError
 
     def predict(self, image, vocabulary, size):
         seed = int(1e6 * float(image.double().mean()))

@@ -24,7 +24,7 @@ from opentrans.runs.find import find_run
 TRAINING = TrainingConfig(
     iterations=1, warmup_iterations=0, batch_size=1, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-4)
 )
-CONFIG = Path("config/config.yaml")
+CONFIG = Path("config/mini.yaml")
 
 
 def affine(name, *shape):

@@ -13,7 +13,7 @@ from host_samples import PREFIX, make_host
 
 from opentrans.cli import build_parser
 from opentrans.config import FreezeRecipe
-from opentrans.integrations.planning import plan_model
+from opentrans.freezing.planning import plan_model
 
 PAGE = (Path(__file__).parents[2] / "docs/integrations.md").read_text()
 PROJECT = """

@@ -8,9 +8,10 @@ from opentrans.cli import main
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
 from opentrans.freezing.plan import FreezePlan
+from opentrans.freezing.planning import fit_layers, get_layers, plan_model
 from opentrans.freezing.spectra import compute_spectrum
-from opentrans.integrations.locating import locate
-from opentrans.integrations.planning import build_model, fit_layers, get_layers, plan_model
+from opentrans.integrations.named_model import build_model
+from opentrans.models.locating import locate
 
 MODULE = """
 import torch

@@ -8,10 +8,11 @@ from torch import nn
 from opentrans.clip.backbone import get_convolutions
 from opentrans.config import FreezeRecipe
 from opentrans.errors import UserError
+from opentrans.freezing.apply import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan
-from opentrans.integrations.planning import plan_model
-from opentrans.integrations.pytorch import apply_freeze_plan, apply_subnetwork
+from opentrans.freezing.planning import plan_model
 from opentrans.integrations.schedule import FreezeSchedule
+from opentrans.pruning.apply import apply_subnetwork
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
 
@@ -32,11 +33,10 @@ def adam(model):
 
 @pytest.mark.parametrize("prefix", [PREFIX, f"{PREFIX}.", "*.visual", "backbone.*.visual"])
 def test_the_subnetwork_stays_exact_over_training(host, subnetwork, prefix):
-    held = apply_subnetwork(host, subnetwork, prefix)
+    keeper = apply_subnetwork(host, subnetwork, prefix)
     before = {name: weight.clone() for name, weight in host.named_parameters()}
     train(host, adam(host), clip=0.1)
-    assert held.prefix == PREFIX
-    assert held.count_violations() == count_revived(host, subnetwork) == 0
+    assert keeper.count_violations() == count_revived(host, subnetwork) == 0
     moved = dict(host.named_parameters())
     kept = [f"{PREFIX}.{name}" for name, mask in subnetwork.masks.items() if mask.any()]
     assert all(not torch.equal(moved[name], before[name]) for name in kept)
@@ -209,4 +209,4 @@ def test_another_subnetwork_cannot_continue(subnetwork):
     assert make_subnetwork(seed=8).density == pytest.approx(subnetwork.density)
     host = make_host()
     apply_subnetwork(host, subnetwork, PREFIX)
-    assert apply_subnetwork(host, make_subnetwork(seed=8), PREFIX, load_weights=False).revived > 0
+    assert apply_subnetwork(host, make_subnetwork(seed=8), PREFIX, load_weights=False).n_revived > 0

@@ -1,7 +1,9 @@
 import pytest
+import torch
 from model_samples import make_settings
 
-from opentrans.models.registry import TARGETS, build_target, register
+from opentrans.models.deeplabv3 import DeepLabV3
+from opentrans.models.registry import BUILDERS, build_target, register
 from opentrans.models.target import Target
 
 
@@ -13,8 +15,15 @@ def test_targets_are_built_by_kind(teacher, text, kind, name):
 
 
 def test_a_new_target_registers_itself(monkeypatch, teacher, text):
-    monkeypatch.setattr("opentrans.models.registry.TARGETS", dict(TARGETS))
+    monkeypatch.setattr("opentrans.models.registry.BUILDERS", dict(BUILDERS))
     monkeypatch.setattr("importlib.import_module", lambda name: None)
-    settings = make_settings("han")
-    register("han")(lambda *arguments: arguments)
-    assert build_target(settings, teacher, text) == (settings, teacher, text)
+    settings, built = make_settings("han"), []
+
+    class Recorder(DeepLabV3):
+        def __init__(self, *arguments):
+            torch.nn.Module.__init__(self)
+            built.append(arguments)
+
+    register("han")(Recorder)
+    assert isinstance(build_target(settings, teacher, text), Recorder)
+    assert built == [(settings, teacher, text)]

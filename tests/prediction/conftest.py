@@ -20,7 +20,7 @@ def results(tmp_path_factory) -> Path:
     """The folder of a finished profile: one untrained run of each target, with what the workflow leaves beside it."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("results") / "mini"
-    config = load_config([Path("config/config.yaml")])
+    config = load_config([Path("config/mini.yaml")])
     name, content = name_config(config)
     write_text(folder / name, content)
     torch.manual_seed(0)

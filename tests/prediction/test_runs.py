@@ -66,6 +66,6 @@ def test_of_several_configurations_the_runs_record_tells_its_own(results, tmp_pa
 
 
 def test_a_configuration_keeps_its_name_when_it_is_read_again(results):
-    name, content = name_config(load_config([Path("config/config.yaml")]))
+    name, content = name_config(load_config([Path("config/mini.yaml")]))
     assert name_config(load_config([results / name]))[0] == name
     assert (results / name).read_text() == content

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opentrans.pruning.magnitude import count_target, plan_rounds, prune_smallest, random_masks
-from opentrans.pruning.subnetwork import count_kept
+from opentrans.pruning.magnitude import count_remaining, plan_rounds, prune_smallest, random_masks
+from opentrans.pruning.masks import count_kept
 
 SHAPES = {"a": (4, 3, 3, 3), "b": (5, 4, 1, 1)}
 
@@ -34,9 +34,9 @@ def test_the_paper_needs_22_rounds_and_only_the_last_is_clipped():
 
 
 def test_shares_are_decimals_not_binary_fractions():
-    assert count_target(30, 0.1) == 3  # as binary floats 0.1 * 30 > 3
+    assert count_remaining(30, 0.1) == 3  # as binary floats 0.1 * 30 > 3
     assert plan_rounds(100, 0.29, 0.71) == [71]  # as binary floats 0.29 * 100 < 29
-    assert count_target(7, 0.5) == 4
+    assert count_remaining(7, 0.5) == 4
 
 
 def test_a_density_of_one_needs_no_round():

@@ -10,7 +10,7 @@ from opentrans.clip.backbone import get_convolutions
 from opentrans.commands import find_subnetwork, fit_alphas, plan_freeze
 from opentrans.config import parse_config
 from opentrans.errors import UserError
-from opentrans.freezing.fits import read_alphas
+from opentrans.freezing.fits import read_fits
 from opentrans.freezing.plan import FreezePlan
 from opentrans.freezing.spectra import estimate_alphas
 from opentrans.pruning.subnetwork import REMOVED, Subnetwork
@@ -94,7 +94,7 @@ def found(config, inputs, tmp_path):
 
 def fit(config, weights, folder, **options):
     call(fit_alphas, config, weights=weights, estimator="released", output=folder / "alphas.csv", **options)
-    return {spectrum.layer: spectrum for spectrum in read_alphas(folder / "alphas.csv")}
+    return {spectrum.layer: spectrum for spectrum in read_fits(folder / "alphas.csv")}
 
 
 def test_plan_freeze_plans_every_convolution_of_a_subnetwork(config, found, tmp_path, backbone):

@@ -10,10 +10,13 @@ from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.distillation import tgkd
 from opentrans.errors import UserError
 from opentrans.models.target import IGNORE
-from opentrans.pruning.magnitude import count_target, plan_rounds
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, count_kept
-from opentrans.search.search import Search, describe_layers, find_subnetwork
-from opentrans.search.student import SearchLoss, Student, embed_classes, resize_masks
+from opentrans.pruning.magnitude import count_remaining, plan_rounds
+from opentrans.pruning.masks import MaskKeeper, compute_density, count_kept
+from opentrans.pruning.subnetwork import Subnetwork
+from opentrans.search.find import find_subnetwork
+from opentrans.search.rounds import describe_layers
+from opentrans.search.search import Search
+from opentrans.search.student import SearchLoss, Student, assign_cells, embed_classes
 from opentrans.training.data import collate
 
 
@@ -27,6 +30,10 @@ def batch(data):
     return collate(data.get_examples(0, 3, range(3)), 6, 1.0, torch.device("cpu"))
 
 
+def densities(subnetwork):
+    return {name: compute_density({name: mask}) for name, mask in subnetwork.masks.items()}
+
+
 def same(left, right):
     return all(torch.equal(left.weights[name], value) for name, value in right.weights.items()) and all(
         torch.equal(left.masks[name], mask) for name, mask in right.masks.items()
@@ -36,23 +43,18 @@ def same(left, right):
 def test_a_search_ends_at_exactly_the_density_and_logs_every_round(recipe, teacher, text, data, total):
     found, log = find_subnetwork(recipe(), teacher, text, data, 3)
     rounds = plan_rounds(total, 0.3, 0.2)
-    assert count_kept(found.masks) == count_target(total, 0.2)
+    assert count_kept(found.masks) == count_remaining(total, 0.2)
     assert [row["kept"] for row in log] == [*rounds, rounds[-1]]
     assert [row["iterations"] for row in log] == [*(2 * (n + 1) for n in range(len(rounds))), 2 * len(rounds) + 3]
     assert [row["round"] for row in log] == list(range(1, len(rounds) + 2))
     assert all(math.isfinite(float(row["loss"])) and float(row["loss"]) > 0 for row in log)
-    assert [float(log[-1][name]) for name in found.masks] == pytest.approx(
-        list(found.layer_densities().values()), abs=1e-7
-    )
+    assert {name: float(log[-1][name]) for name in found.masks} == pytest.approx(densities(found), abs=1e-7)
     assert sum(row["kept"] for row in describe_layers(found.masks)) == count_kept(found.masks)
 
 
-@pytest.mark.parametrize("rewind", ["none", "initial"])
-def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
-    recipe, teacher, text, data, rewind, monkeypatch
-):
+def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(recipe, teacher, text, data, monkeypatch):
     states = []
-    search = Search(recipe(rewind=rewind), teacher, text, data)
+    search = Search(recipe(), teacher, text, data)
     original = MaskKeeper.apply
 
     def spy(keeper):
@@ -69,8 +71,7 @@ def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(
             assert not bool((mask & ~before[name][0]).any())
 
 
-@pytest.mark.parametrize("rewind", ["none", "initial"])
-def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, text, data, monkeypatch, rewind):
+def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, text, data, monkeypatch):
     expected, prune = {}, Search.prune
 
     def spy(search, kept):
@@ -81,7 +82,7 @@ def test_removed_weights_are_kept_as_they_were_when_they_went(recipe, teacher, t
             expected.setdefault(name, torch.zeros_like(weight))[gone] = weight.detach()[gone]
 
     monkeypatch.setattr(Search, "prune", spy)
-    found, _ = find_subnetwork(recipe(rewind=rewind), teacher, text, data, 3)
+    found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
     assert any(len(values) for values in found.removed.values())
     for name, mask in found.masks.items():
         assert torch.equal(found.removed.get(name, torch.zeros(0)), expected[name][~mask])
@@ -93,15 +94,7 @@ def test_a_random_mask_removes_the_teachers_weights(recipe, teacher, text, data,
         assert torch.equal(values, backbone.state_dict()[name][~found.masks[name]])
 
 
-def test_rewinding_puts_the_survivors_back_to_the_start(recipe, teacher, text, data, backbone):
-    found, _ = find_subnetwork(recipe(rewind="initial", recovery_iterations=0), teacher, text, data, 3)
-    start = backbone.state_dict()
-    for name, weight in found.weights.items():
-        expected = start[name].masked_fill(~found.masks[name], 0) if name in found.masks else start[name]
-        assert torch.equal(weight, expected)
-
-
-def test_without_rewinding_weights_and_statistics_move(recipe, teacher, text, data, backbone):
+def test_weights_and_statistics_move(recipe, teacher, text, data, backbone):
     found, _ = find_subnetwork(recipe(), teacher, text, data, 3)
     for name in ("conv1.weight", "bn1.weight", "bn1.running_mean", "layer4.0.bn3.running_var"):
         assert not torch.equal(found.weights[name], backbone.state_dict()[name])
@@ -151,7 +144,7 @@ def test_random_masks_have_the_density_of_a_search(recipe, teacher, text, data, 
     random, _ = find_subnetwork(recipe(method="random"), teacher, text, data, 3)
     matched, _ = find_subnetwork(recipe(method="random", layout="per_layer"), teacher, text, data, 3, found)
     assert count_kept(random.masks) == count_kept(matched.masks) == count_kept(found.masks)
-    assert matched.layer_densities() == found.layer_densities()
+    assert densities(matched) == densities(found)
     for subnetwork in (random, matched):
         for name, mask in subnetwork.masks.items():
             assert torch.equal(subnetwork.weights[name], backbone.state_dict()[name] * mask)
@@ -180,7 +173,7 @@ def test_the_loss_is_eq_3_on_the_pooled_regions(teacher, text, batch):
     features, values = student.extract_features(batch.images), []
     for image, part in enumerate(batch.regions):
         if part.known.any():
-            masks = resize_masks(part.masks[part.known], features.shape[-2:], int(part.known.sum()))
+            masks = assign_cells(part.masks[part.known], features.shape[-2:], int(part.known.sum()))
             visual = F.normalize(student.pool(features[image : image + 1], masks[None])[0], dim=-1)
             values.append(tgkd(visual, part.embeddings[part.known], embed_classes(text)[part.classes[part.known]]))
     assert loss.item() == pytest.approx(torch.stack(values).mean().item(), rel=1e-5)
@@ -215,7 +208,7 @@ def test_a_region_takes_the_positions_it_covers_by_more_than_half_or_else_most()
     masks = torch.zeros(3, 8, 8, dtype=torch.bool)
     masks[0, :5, :4] = True  # all of the upper left quarter, a quarter of the one below
     masks[1, 7, 7] = True  # one pixel
-    found = resize_masks(masks, (2, 2), 4)
+    found = assign_cells(masks, (2, 2), 4)
     assert found.flatten(1).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 

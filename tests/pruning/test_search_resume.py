@@ -1,13 +1,24 @@
 import shutil
 
 import pytest
+import torch
 
 from killing import count_moments, draw_moments, kill_at, watch_calls, watch_files
 from opentrans.errors import UserError
-from opentrans.search.search import Search, find_subnetwork
+from opentrans.search.find import find_subnetwork
+from opentrans.search.search import Search
 from opentrans.system.files import sha256, write_csv
 from opentrans.training.checkpoint_folder import Unfinished
 from opentrans.training.randomness import seed_generators
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the children that are killed: with more threads sums are in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -30,9 +41,7 @@ def search(recipe, teacher, text, data):
     return run
 
 
-@pytest.mark.parametrize(
-    "changes", [{"checkpoint_every": 1}, {"checkpoint_every": 3, "rewind": "initial"}], ids=["each", "rewinding"]
-)
+@pytest.mark.parametrize("changes", [{"checkpoint_every": 1}, {"checkpoint_every": 3}], ids=["each", "every third"])
 def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_path, changes):
     whole = search(tmp_path / "whole", **changes)
     total = count_moments(watch_calls, lambda: search(tmp_path / "counted", **changes), tmp_path / "count")

@@ -12,7 +12,7 @@ SCORES = {"dense": 40.0, "distilled": 39.0, "ours": 35.0, "random": 20.0}
 
 @pytest.fixture(scope="session")
 def config():
-    return load_config([CONFIG / "config.yaml"])
+    return load_config([CONFIG / "mini.yaml"])
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from opentrans import cli
 from opentrans.runs.provenance import SUFFIX, verify
 
-CONFIG = Path(__file__).parents[2] / "config/config.yaml"
+CONFIG = Path(__file__).parents[2] / "config/mini.yaml"
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def call_verify(folder, capsys):
 def test_a_result_says_where_it_comes_from(results):
     record = json.loads((results / f"results.csv.collect-results{SUFFIX}").read_text())
     assert list(record["outputs"]) == ["results.csv"]
-    assert all(name.startswith("evaluations/") or name.endswith("config.yaml") for name in record["inputs"])
+    configuration = {Path(name).name for name in record["inputs"] if not name.startswith("evaluations/")}
+    assert configuration == {"mini.yaml", "base.yaml"}
     assert len(record["code"]) == 16
     assert len(record["configuration_sha256"]) == 64
     assert {"opentrans", "Python", "torch", "numpy"} <= set(record["versions"])

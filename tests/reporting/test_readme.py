@@ -139,7 +139,7 @@ def test_wrong_pages_and_records_are_named(project):
 
 def test_the_command_fails_with_one_line_where_something_drifted(project, capsys):
     renew(project)
-    words = ["--config", str(ROOT / "config/config.yaml"), "--pages", str(project / "README.md")]
+    words = ["--config", str(ROOT / "config/mini.yaml"), "--pages", str(project / "README.md")]
     words += ["--record", str(project / "record"), "--images", str(project / "images")]
     assert main(["update-readme", *words, "--check"]) == 0
     readme = project / "README.md"

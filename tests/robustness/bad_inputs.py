@@ -20,8 +20,7 @@ from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary, r
 from opentrans.data.regions import get_regions
 from opentrans.data.sources.coco import decode_ids
 from opentrans.data.sources.safe_pickle import read_pickle
-from opentrans.freezing.plan import FIELDS as PLAN_FIELDS
-from opentrans.freezing.plan import FreezePlan
+from opentrans.freezing.plan import PLAN_FIELDS, FreezePlan
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.runs.table import read_experiments
 from opentrans.system.files import check_hash, read_json, write_hashed
@@ -262,7 +261,7 @@ accepted(REGIONS, "image with no region", "counts nothing in the distillation", 
 
 # --- COCO panoptic ---------------------------------------------------------------------------------------------------
 PANOPTIC = "COCO panoptic PNG"
-TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.int32)
+TABLE = np.array([(0, 255, 0), (5, 0, 1)], np.uint32)
 
 
 def panoptic(f, image, table=TABLE):
@@ -273,7 +272,7 @@ refused(PANOPTIC, "segment id missing from the JSON file", "segment id 6 is not 
     lambda f: panoptic(f, blank(colour=(6, 0, 0)))
 )
 refused(PANOPTIC, "two segments of one id", "segment id 5 is listed twice")(
-    lambda f: panoptic(f, blank(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.int32))
+    lambda f: panoptic(f, blank(colour=(5, 0, 0)), np.array([*TABLE, (5, 1, 2)], np.uint32))
 )
 refused(PANOPTIC, "palette instead of RGB", "is not an RGB image")(lambda f: panoptic(f, blank("P")))
 refused(PANOPTIC, "16-bit grey instead of RGB", "is not an RGB image")(
@@ -359,7 +358,7 @@ refused(PLAN, "alpha that is no number", "two")(lambda f: plan(f, GOOD_ROW.repla
 
 
 def configuration(f, content):
-    return load_config([ROOT / "config/config.yaml", wrote(f / "c.yaml", content)])
+    return load_config([ROOT / "config/mini.yaml", wrote(f / "c.yaml", content)])
 
 
 refused(CONFIG, "unknown key", "seedz")(lambda f: configuration(f, "seedz: [1]"))
@@ -375,7 +374,7 @@ refused(CONFIG, "missing file", "no such configuration file")(lambda f: load_con
 def experiment_table(f, *rows):
     header = "table,row,target,subnetwork,freeze,benchmarks,evaluate"
     return read_experiments(
-        wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/config.yaml"])
+        wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/mini.yaml"])
     )
 
 

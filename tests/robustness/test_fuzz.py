@@ -20,7 +20,7 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import DataConfig, load_config
 from opentrans.costs.page import read_paper as read_paper_costs
-from opentrans.costs.tables import PROFILE_FIELDS, read_densities, read_frozen, read_profile
+from opentrans.costs.tables import PROFILE_FIELDS, read_densities, read_profile
 from opentrans.data.journal import Journal
 from opentrans.data.maps import get_size, read_packed_ids
 from opentrans.data.prepared import PreparedDataset, Vocabulary, read_rgb
@@ -30,10 +30,10 @@ from opentrans.data.sources.coco import CocoPanoptic
 from opentrans.data.sources.detail import read_detail
 from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.errors import UserError
-from opentrans.freezing.fits import read_alphas
-from opentrans.freezing.plan import FIELDS, FreezePlan
+from opentrans.freezing.fits import read_fits
+from opentrans.freezing.plan import PLAN_FIELDS, FreezePlan
 from opentrans.integrations.fcclip import read_detectron2
-from opentrans.integrations.planning import load_weights
+from opentrans.integrations.named_model import load_weights
 from opentrans.prediction.images import read_image
 from opentrans.prediction.words import parse_classes
 from opentrans.pruning.subnetwork import Subnetwork
@@ -49,7 +49,7 @@ from opentrans.runs.table import read_experiments
 from opentrans.training.checkpoint import load_checkpoint
 from small_settings import SMALL
 
-CONFIG = load_config([ROOT / "config/config.yaml"])
+CONFIG = load_config([ROOT / "config/mini.yaml"])
 
 
 def encode(kind):
@@ -76,7 +76,7 @@ teacher: {{architecture: RN50, pretrained: random, templates: ["{{}}"]}}
 TEACHER = save(TENSORS | {"logit_scale": torch.ones(())}, {"opentrans": json.dumps({"architecture": "{}"})})
 EXPERIMENTS = read_experiments(ROOT / "config/experiments.csv", CONFIG)
 VOCABULARY = json.dumps({"dataset": "coco", "ignore": 255, "classes": [{"index": 0, "synonyms": ["cat", "猫"]}]})
-PLAN = f"{','.join(FIELDS)}\na,1x1x1x1,1,2.5,0.1,0.2,yes,\n"
+PLAN = f"{','.join(PLAN_FIELDS)}\na,1x1x1x1,1,2.5,0.1,0.2,yes,\n"
 EXPERIMENT_TABLE = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,A,han,dense,none,all,yes\n"
 INDEX = {"filename": ["a"], "objectnames": np.array(["x"], object), "n": np.arange(3)}
 RECORD = {name: {} for name in ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs")}
@@ -192,10 +192,9 @@ READERS = {
     "label map": (open_label, encode_map()),
     "image to predict": (read_image, encode("JPEG")),
     "words": (lambda path: parse_classes(f"@{path}"), b"cat|kitten\ndog\n"),
-    "alphas": (read_alphas, ALPHAS.encode()),
+    "alphas": (read_fits, ALPHAS.encode()),
     "profile": (read_profile, PROFILE.encode()),
     "densities": (read_densities, b"layer,weights,kept\na,10,3\n"),
-    "frozen layers": (read_frozen, PLAN.encode()),
     "claims": (lambda path: read_claims(path, EXPERIMENTS), CLAIMS.encode()),
     "paper's values": (read_paper, PAPER.encode()),
     "paper's costs": (read_paper_costs, PAPER.encode()),

@@ -17,7 +17,8 @@ from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
 from opentrans.data.regions import get_regions
 from opentrans.models.target import IGNORE, Normalize, Target
 from opentrans.pruning.magnitude import random_masks
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork, dense_masks
+from opentrans.pruning.masks import MaskKeeper, dense_masks
+from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.system.files import write_csv
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import TrainingRun
@@ -112,9 +113,8 @@ def make_run(teacher, data):
         )
         subnetwork.apply_to(target.backbone)
         settings = TrainingConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
-        return TrainingRun(
-            target, data, settings, MaskKeeper(target.backbone, subnetwork.masks), {"target": "t", "seed": str(seed)}
-        )
+        keeper = MaskKeeper(get_prunable(target.backbone), subnetwork.masks)
+        return TrainingRun(target, data, settings, keeper, {"target": "t", "seed": str(seed)})
 
     return make
 

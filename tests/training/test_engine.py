@@ -3,9 +3,9 @@ from functools import partial
 import pytest
 import torch
 
+from opentrans.clip.backbone import get_prunable
 from opentrans.config import OptimizerConfig
 from opentrans.errors import UserError
-from opentrans.pruning.subnetwork import get_prunable
 from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
 from opentrans.training.checkpoint_folder import Unfinished

@@ -10,7 +10,7 @@ from opentrans.training.devices import split_batch
 from opentrans.training.schedule import build_optimizer, set_lr
 
 ROOT = Path(__file__).parents[2] / "config"
-MINI, PAPER, RELEASED = (ROOT / name for name in ("config.yaml", "paper.yaml", "released.yaml"))
+PAPER, RELEASED = (ROOT / name for name in ("paper.yaml", "released.yaml"))
 
 
 def read(settings, iteration):
@@ -22,7 +22,7 @@ def read(settings, iteration):
 
 @pytest.mark.parametrize("target", ["han", "deeplabv3"])
 def test_han_and_deeplab_follow_supplement_6_1(target):
-    training = load_config([MINI, PAPER]).targets[target].training
+    training = load_config([PAPER]).targets[target].training
     assert (training.iterations, training.batch_size, training.crop_size) == (50_000, 28, 512)
     assert training.warmup_iterations == 10_000
     expected = {0: 1.5e-4, 39_999: 1.5e-4, 40_000: 1.5e-5, 44_999: 1.5e-5, 45_000: 1.5e-6, 49_999: 1.5e-6}
@@ -33,7 +33,7 @@ def test_han_and_deeplab_follow_supplement_6_1(target):
 
 
 def test_fcclip_follows_supplement_6_1():
-    training = load_config([MINI, PAPER]).targets["fcclip"].training
+    training = load_config([PAPER]).targets["fcclip"].training
     assert (training.iterations, training.batch_size) == (368_750, 16)
     expected = {0: 1e-4, 327_777: 1e-4, 327_778: 1e-5, 355_091: 1e-5, 355_092: 1e-6, 368_749: 1e-6}
     for iteration, lr in expected.items():
@@ -43,7 +43,7 @@ def test_fcclip_follows_supplement_6_1():
 
 
 def test_the_global_batch_is_the_papers_on_any_number_of_gpus():
-    config = load_config([MINI, PAPER])
+    config = load_config([PAPER])
     for name, gpus in (("han", 4), ("deeplabv3", 4), ("fcclip", 8)):
         training = config.targets[name].training
         assert config.gpus.targets.get(name, config.gpus.run) == gpus
@@ -54,7 +54,7 @@ def test_the_global_batch_is_the_papers_on_any_number_of_gpus():
 
 
 def test_algorithm_1_has_its_settings():
-    recipe = load_config([MINI, PAPER]).subnetworks["ours"]
+    recipe = load_config([PAPER]).subnetworks["ours"]
     assert (recipe.method, recipe.loss) == ("imp", "tgkd")
     assert (recipe.prune_share, recipe.density, recipe.iterations) == (0.1, 0.1, 5000)
     rounds = plan_rounds(1_000_000, recipe.prune_share, recipe.density)
@@ -71,7 +71,7 @@ RELEASED_LR = {
 
 @pytest.mark.parametrize("target", ["han", "deeplabv3"])
 def test_the_released_codes_optimiser_is_a_named_alternative(target):
-    training = load_config([MINI, PAPER, RELEASED]).targets[target].training
+    training = load_config([RELEASED]).targets[target].training
     assert (training.iterations, training.batch_size) == (50_001, 28)
     assert (training.optimizer.weight_decay, training.optimizer.clip_norm) == (0.05, 0.01)
     for iteration, lr in RELEASED_LR[target].items():

@@ -100,7 +100,7 @@ def trace(path, output, *options):
     parser = argparse.ArgumentParser()
     trace_alphas.add_arguments(parser)
     args = parser.parse_args(["--run", str(path), "--estimator", "released", "--output", str(output), *options])
-    args.config = load_config([Path(__file__).parents[2] / "config/config.yaml"])
+    args.config = load_config([Path(__file__).parents[2] / "config/mini.yaml"])
     trace_alphas.run(args)
     return list(csv.DictReader(output.open()))
 

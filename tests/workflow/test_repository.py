@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,16 @@ def test_every_dependency_of_the_project_is_in_the_lock():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    locked_extras = extras["all"][0].removeprefix("opentrans[").removesuffix("]").split(",")
+    assert set(locked_extras) == extras.keys() - {"all", "benchmarks"}
+    wanted = [*project["dependencies"], *(entry for extra in locked_extras for entry in extras[extra])]
     names = {entry.split(">")[0].split("=")[0].split("[")[0].strip().lower().replace("_", "-") for entry in wanted}
     locked = {line.split("==")[0] for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line}
     assert names <= locked
+
+
+def test_the_lock_gives_a_hash_for_every_package():
+    entries = re.split(r"^(?=\S)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) > 200
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []

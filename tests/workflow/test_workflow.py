@@ -114,12 +114,20 @@ def test_a_changed_setting_reruns_what_depends_on_it(finished, key, value, rerun
     assert not kept & set(planned)
 
 
-def test_a_wrong_setting_is_one_clear_line(fresh):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("targets: {han: {widht: 3}}", "configuration: targets.han.widht: Extra inputs"),
+        ("targets: {han: {like: nobody}}", "configuration: targets.han.like: there is no 'nobody'"),
+        ("seeds: [0]\nseeds: [1]", "wrong.yaml: line 2: the key 'seeds' is given twice"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(fresh, text, message):
     path = fresh.folder / "wrong.yaml"
-    path.write_text("targets: {han: {widht: 3}}")
+    path.write_text(text)
     result = fresh.snakemake("--configfile", fresh.folder / "tiny.yaml", path, "-n", check=False)
     assert result.returncode != 0
-    assert "targets.han.widht" in result.stdout + result.stderr
+    assert message in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
 
 

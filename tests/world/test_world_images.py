@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from open_clip import OPENAI_DATASET_MEAN
 
-from opentrans.world.captions import GREY, crop, make_test_images, make_training_images
+from opentrans.world.captions import CLIP_GREY, crop, make_test_images, make_training_images
 from opentrans.world.drawing import PATTERN_INK, SHAPE_MASKS, draw_thing
 from opentrans.world.lexicon import HELD_OUT, PATTERNS, SHAPES, THINGS, VOCABULARIES, name
 from opentrans.world.scenes import Scene, make_generator, make_scenes
@@ -47,7 +47,7 @@ def test_regions_part_the_labelled_pixels():
 
 
 def test_the_grey_outside_a_region_is_clips_mean_colour():
-    assert tuple(round(255 * value) for value in OPENAI_DATASET_MEAN) == GREY
+    assert tuple(round(255 * value) for value in OPENAI_DATASET_MEAN) == CLIP_GREY
 
 
 def test_a_crop_is_the_tight_box_with_grey_outside():
@@ -56,7 +56,7 @@ def test_a_crop_is_the_tight_box_with_grey_outside():
     mask[2:4, 2:6] = mask[4:6, 2:4] = True
     cut = crop(Scene(image, np.zeros((8, 8), int), np.zeros((8, 8), int)), mask, 4)
     assert (cut[:2] == 200).all()
-    assert (cut[3, 3] == GREY).all()
+    assert (cut[3, 3] == CLIP_GREY).all()
 
 
 def test_training_captions_never_name_a_held_out_combination():

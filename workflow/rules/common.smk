@@ -11,10 +11,11 @@ REPOSITORY = (
 )
 sys.path.insert(0, str(REPOSITORY / "src"))
 
-import yaml
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
-from opentrans.config import merge, parse_config
+from opentrans.config import merge, parse_config, read_config_file
+from opentrans.data.downloads import describe_missing
 from opentrans.errors import UserError
 from opentrans.runs.code_digest import export_interpreter, hash_sources
 from opentrans.runs.find import name_config
@@ -42,10 +43,13 @@ def get_project_file(path):
 
 
 # A workflow that takes this one as a module hands over an overlay, and `configfile:` is passed over.
-BASE = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
+DEFAULT = read_config_file(REPOSITORY / "config/config.yaml")
 
 try:
-    CONFIG = parse_config(merge(BASE, config), "configuration")
+    # Snakemake has merged these already, but takes the last of two equal keys, which is an error here.
+    for path in workflow.configfiles:
+        read_config_file(Path(path))
+    CONFIG = parse_config(merge(DEFAULT, config), "configuration")
     EXPERIMENTS = read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -74,6 +78,11 @@ _name, _content = name_config(CONFIG)
 CONFIG_FILE = RESULTS.folder / _name
 if not CONFIG_FILE.exists():
     write_text(CONFIG_FILE, _content)
+
+# Said while planning, so that a dry run tells it, too.
+_missing = describe_missing(CONFIG)
+if _missing and workflow.is_main_process:
+    logger.warning(_missing)
 
 
 wildcard_constraints:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -11,7 +11,7 @@ from opentrans.clip.resnet import EXPANSION, Stem, make_stage
 from opentrans.clip.weights import Architecture, ClipSource
 
 STEM_FIRST = "conv1.weight"
-POOL = "attnpool."
+_POOL = "attnpool."
 STAGES = ("res2", "res3", "res4", "res5")
 
 
@@ -26,6 +26,7 @@ class ClipBackbone(Stem):
         vision = architecture["vision_cfg"]
         width, blocks = vision["width"], vision["layers"]
         super().__init__(width)
+
         self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
         self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
         self.layer3 = make_stage(width * 8, width * 4, blocks[2], *_stride_or_dilate(16, output_stride))
@@ -41,9 +42,11 @@ class ClipBackbone(Stem):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Feature maps res2..res5 of normalised images; strides 4, 8, 16, 32 (less where dilated)."""
-        features, current = {}, self.stem(images)
-        for name, layer in zip(STAGES, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
-            features[name] = current = layer(current)
+        current = self.stem(images)
+        features: dict[str, Tensor] = {}
+        for stage, layer in zip(STAGES, (self.layer1, self.layer2, self.layer3, self.layer4), strict=True):
+            current = layer(current)
+            features[stage] = current
         return features
 
 
@@ -71,7 +74,9 @@ class _PoolWeights(nn.Module):
         super().__init__()
         self.positional_embedding = nn.Parameter(torch.empty_like(weights["positional_embedding"]))
         width = weights["q_proj.weight"].shape[1]
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
         self.c_proj = nn.Linear(width, weights["c_proj.weight"].shape[0])
         self.load_state_dict(weights)
 
@@ -88,15 +93,18 @@ class MaskedAttentionPool(nn.Module):
     def __init__(self, teacher: ClipSource, style: Literal["clip", "fcclip"] = "clip") -> None:
         super().__init__()
         self.style = style
-        weights = {name.removeprefix(POOL): value for name, value in teacher.visual.items() if name.startswith(POOL)}
-        self.side = round((len(weights["positional_embedding"]) - 1) ** 0.5)
+        weights = {name.removeprefix(_POOL): value for name, value in teacher.visual.items() if name.startswith(_POOL)}
         self.pool = _PoolWeights(weights)
-        self.heads = weights["positional_embedding"].shape[1] // teacher.architecture["vision_cfg"].get(
-            "head_width", 64
-        )
+
+        # One positional embedding belongs to the mean token, the others to a square grid.
+        positions, width = weights["positional_embedding"].shape
+        self.side = round((positions - 1) ** 0.5)
+        self.heads = width // teacher.architecture["vision_cfg"].get("head_width", 64)
+
         self.requires_grad_(False)
 
-    def _positions(self, height: int, width: int) -> Float[Tensor, "hw c"]:
+    def _get_positions(self, height: int, width: int) -> Float[Tensor, "hw c"]:
+        """The grid's positional embeddings, resized to `height` x `width`."""
         grid: Tensor = self.pool.positional_embedding[1:].unflatten(0, (self.side, self.side)).permute(2, 0, 1)[None]
         if (height, width) != (self.side, self.side):
             mode = "bicubic" if self.style == "clip" else "bilinear"
@@ -108,25 +116,38 @@ class MaskedAttentionPool(nn.Module):
 
         Returns embeddings that are not normalised.
         """
-        inside = masks > 0.5
-        inside = (inside | ~inside.flatten(2).any(-1)[..., None, None]).flatten(2)
+        inside = (masks > 0.5).flatten(2)
+        inside = inside | ~inside.any(-1, keepdim=True)
         tokens = features.flatten(2).transpose(1, 2)
+
         averaged = inside if self.style == "clip" else torch.ones_like(inside)
         means = averaged.to(tokens.dtype) / averaged.sum(-1, keepdim=True) @ tokens + self.pool.positional_embedding[0]
-        tokens = tokens + self._positions(*features.shape[-2:])
+
+        # Only now: the mean token has a positional embedding of its own, so it is taken without the others'.
+        tokens = tokens + self._get_positions(*features.shape[-2:])
         return self._attend(means, tokens, inside)
 
-    def _attend(self, means: Tensor, tokens: Tensor, inside: Tensor) -> Tensor:
+    def _attend(
+        self, means: Float[Tensor, "b q c"], tokens: Float[Tensor, "b n c"], inside: Bool[Tensor, "b q n"]
+    ) -> Float[Tensor, "b q d"]:
         """Each mean token attends to the positions inside its mask, in style `clip` to itself as well."""
-        pool = self.pool
-        query = pool.q_proj(means).unflatten(-1, (self.heads, -1))
+        query = self._split_heads(self.pool.q_proj(means))
         query = query / query.shape[-1] ** 0.5
-        keys, values = (layer(tokens).unflatten(-1, (self.heads, -1)) for layer in (pool.k_proj, pool.v_proj))
+        keys = self._split_heads(self.pool.k_proj(tokens))
+        values = self._split_heads(self.pool.v_proj(tokens))
         scores = torch.einsum("bqhd,bnhd->bqhn", query, keys).masked_fill(~inside[:, :, None], float("-inf"))
+
         if self.style == "fcclip":
             pooled = torch.einsum("bqhn,bnhd->bqhd", scores.softmax(-1), values)
-            return F.linear(pooled.flatten(2), pool.c_proj.weight, pool.c_proj.bias)
-        own_key, own_value = (layer(means).unflatten(-1, (self.heads, -1)) for layer in (pool.k_proj, pool.v_proj))
-        scores = torch.cat([(query * own_key).sum(-1, keepdim=True), scores], dim=-1).softmax(-1)
-        pooled = torch.einsum("bqhn,bnhd->bqhd", scores[..., 1:], values) + scores[..., :1] * own_value
-        return F.linear(pooled.flatten(2), pool.c_proj.weight, pool.c_proj.bias)
+        else:
+            # The mean token comes first, as in CLIP's own pool.
+            own_key = self._split_heads(self.pool.k_proj(means))
+            own_value = self._split_heads(self.pool.v_proj(means))
+            scores = torch.cat([(query * own_key).sum(-1, keepdim=True), scores], dim=-1).softmax(-1)
+            pooled = torch.einsum("bqhn,bnhd->bqhd", scores[..., 1:], values) + scores[..., :1] * own_value
+
+        return F.linear(pooled.flatten(2), self.pool.c_proj.weight, self.pool.c_proj.bias)
+
+    def _split_heads(self, tokens: Float[Tensor, "b n c"]) -> Float[Tensor, "b n heads channels"]:
+        heads: Tensor = tokens.unflatten(-1, (self.heads, -1))
+        return heads

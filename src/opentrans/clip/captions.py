@@ -13,8 +13,8 @@ from opentrans.data.prepared import read_rgb
 from opentrans.errors import UserError
 from opentrans.system.files import read_csv, read_json, require_folder
 
-FIELDS = ("image", "caption", "split", "kind", "name")
-REMEDY = "make the captioned images again (opentrans make-world)"
+_FIELDS = ("image", "caption", "split", "kind", "name")
+_REMEDY = "make the captioned images again (opentrans make-world)"
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,15 @@ class CaptionedNames:
     def read(cls, folder: Path) -> "CaptionedNames":
         """Read ``heldout.json``; a missing field or a held-out name that is none is a `UserError`."""
         path = folder / "heldout.json"
-        content = read_json(path, REMEDY)
+        content = read_json(path, _REMEDY)
         try:
             names = cls(list(content["names"]), list(content["heldout"]))
         except (KeyError, TypeError) as error:
-            raise UserError(path, f"field {error} is missing", REMEDY) from None
+            raise UserError(path, f"field {error} is missing", _REMEDY) from None
+
         strange = set(names.held_out) - set(names.all)
         if strange or not names.held_out:
-            raise UserError(path, f"field heldout is empty or not among names: {sorted(strange)[:3]}", REMEDY)
+            raise UserError(path, f"field heldout is empty or not among names: {sorted(strange)[:3]}", _REMEDY)
         return names
 
 
@@ -61,14 +62,18 @@ def read_images(folder: Path, split: str, size: int) -> CaptionedImages:
     Raises:
         UserError: missing folder, table, column or image; a split without images.
     """
-    path = require_folder(folder, REMEDY) / "captions.csv"
-    rows = [row for row in read_csv(path, FIELDS, REMEDY) if row["split"] == split]
+    path = require_folder(folder, _REMEDY) / "captions.csv"
+    rows = [row for row in read_csv(path, _FIELDS, _REMEDY) if row["split"] == split]
     if not rows:
-        raise UserError(f"{path}: split", f"no image of split {split}", REMEDY)
+        raise UserError(f"{path}: split", f"no image of split {split}", _REMEDY)
+
     pixels = np.stack([_fit(read_rgb(folder / row["image"]), size) for row in rows])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    captions, names, kinds = ([row[field] for row in rows] for field in ("caption", "name", "kind"))
-    return CaptionedImages(images, captions, names, kinds)
+    return CaptionedImages(
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        captions=[row["caption"] for row in rows],
+        names=[row["name"] for row in rows],
+        kinds=[row["kind"] for row in rows],
+    )
 
 
 def _fit(image: UInt8[np.ndarray, "h w 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:

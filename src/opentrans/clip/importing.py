@@ -12,9 +12,9 @@ from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.weights import Architecture
 from opentrans.errors import UserError
 
-FIELD = "teacher.pretrained"
-RANDOM = "random"
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # which OpenAI stored beside the weights
+_FIELD = "teacher.pretrained"
+_RANDOM = "random"
+_OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored by OpenAI beside the weights
 
 
 def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher:
@@ -30,16 +30,19 @@ def import_teacher(architecture: str | Architecture, pretrained: str) -> Teacher
         UserError: unknown name or tag, missing, damaged or unfitting file, failed download.
     """
     settings = dict(get_architecture(architecture))
-    if pretrained == RANDOM:
+    if pretrained == _RANDOM:
         return make_teacher(settings, 0)
+
     source = Path(pretrained)
     if source.is_file():
         return _import_file(settings, source)
+
     tags = open_clip.list_pretrained_tags_by_model(architecture) if isinstance(architecture, str) else []
     if not isinstance(architecture, str) or pretrained not in tags:
         raise UserError(
-            f"{FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
+            f"{_FIELD}: {pretrained}", "no such file, nor a tag of this model", f"give a file or one of {tags}"
         )
+
     # OpenAI's weights were trained with QuickGELU; the artefact must rebuild the same network.
     if open_clip.get_pretrained_cfg(architecture, pretrained).get("quick_gelu", False):
         settings["quick_gelu"] = True
@@ -51,7 +54,7 @@ def _download(name: str, tag: str) -> Path:
         return Path(open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, tag)))
     except Exception as error:  # whatever the hub's client or the network raises
         remedy = "check the network, or download the weights by hand and give the file"
-        raise UserError(f"{FIELD}: {tag}", f"download failed ({type(error).__name__}: {error})", remedy) from None
+        raise UserError(f"{_FIELD}: {tag}", f"download failed ({type(error).__name__}: {error})", remedy) from None
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -68,16 +71,17 @@ def _read_openai(path: Path) -> dict[str, Tensor] | None:
         weights = torch.jit.load(path, map_location="cpu").state_dict()
     else:
         weights = open_clip.factory.load_state_dict(str(path), weights_only=True)
-        if not all(name in weights for name in OPENAI_NUMBERS):
+        if not all(name in weights for name in _OPENAI_NUMBERS):
             return None
-    return {name: weight for name, weight in weights.items() if name not in OPENAI_NUMBERS}
+    return {name: weight for name, weight in weights.items() if name not in _OPENAI_NUMBERS}
 
 
 def _import_file(settings: Architecture, path: Path) -> Teacher:
     """Build the network of `settings` and load `path` (nothing is unpickled freely)."""
     try:
         weights = _read_openai(path)
-        if weights is not None:  # trained with QuickGELU
+        if weights is not None:
+            # OpenAI's networks were trained with QuickGELU, whatever the name in the configuration says.
             teacher = Teacher(settings | {"quick_gelu": True})
             teacher.clip.load_state_dict(weights)
         else:
@@ -86,6 +90,7 @@ def _import_file(settings: Architecture, path: Path) -> Teacher:
     except Exception as error:  # unpickling, zip, safetensors and shape errors have no common base
         problem = f"not the weights of teacher.architecture ({str(error).splitlines()[0]})"
         raise UserError(path, problem, "give the weights that belong to the architecture") from None
+
     if not all(weight.isfinite().all() for weight in teacher.clip.state_dict().values()):
         raise UserError(path, "holds weights that are not finite", "download the file again")
     return teacher

@@ -16,7 +16,7 @@ from opentrans.clip.teacher import Teacher
 from opentrans.clip.weights import Architecture
 from opentrans.config import PretrainingConfig
 
-MAX_LOGIT_SCALE = 100.0
+_MAX_LOGIT_SCALE = 100.0  # CLIP's own bound
 LOG_FIELDS = ("iteration", "loss", "lr")
 
 
@@ -40,9 +40,12 @@ def contrastive_loss(
         scale: inverse temperature.
     """
     logits = scale * images @ texts.T
-    hits = F.one_hot(index, len(texts)).to(logits.dtype)
     of_image = F.cross_entropy(logits, index)
+
+    # All images of a caption are its target, in equal shares.
+    hits = F.one_hot(index, len(texts)).to(logits.dtype)
     of_text = F.cross_entropy(logits.T, hits.T / hits.sum(0)[:, None])
+
     return (of_image + of_text) / 2
 
 
@@ -55,6 +58,7 @@ def compact_tokens(clip: CLIP, tokens: Int[Tensor, "n l"]) -> Iterator[Int[Tenso
     """
     full = clip.token_embedding
     used = torch.unique(tokens)
+
     clip.token_embedding = nn.Embedding.from_pretrained(full.weight[used].clone(), freeze=False)
     try:
         yield torch.searchsorted(used, tokens)
@@ -72,7 +76,7 @@ def make_optimizer(clip: CLIP, recipe: PretrainingConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def get_lr(iteration: int, recipe: PretrainingConfig) -> float:
+def get_pretraining_lr(iteration: int, recipe: PretrainingConfig) -> float:
     """Linear warm-up, then half a cosine down to 0 at the end."""
     if iteration < recipe.warmup_iterations:
         return recipe.lr * (iteration + 1) / recipe.warmup_iterations
@@ -112,6 +116,8 @@ def pretrain(
     clip = teacher.clip
     tokens = SimpleTokenizer(context_length=clip.context_length)(captions)
     generator = torch.Generator().manual_seed(recipe.seed)
+
+    # Channels-last makes the CPU's convolutions faster.
     clip.train().requires_grad_(True).to(memory_format=torch.channels_last)
     with compact_tokens(clip, tokens) as compact:
         log = _train(teacher, images, compact, recipe, generator)
@@ -120,31 +126,47 @@ def pretrain(
 
 
 def _train(
-    teacher: Teacher, images: Tensor, tokens: Tensor, recipe: PretrainingConfig, generator: torch.Generator
+    teacher: Teacher,
+    images: UInt8[Tensor, "n 3 s s"],
+    tokens: Int[Tensor, "n l"],
+    recipe: PretrainingConfig,
+    generator: torch.Generator,
 ) -> list[dict[str, object]]:
     optimizer = make_optimizer(teacher.clip, recipe)
     log: list[dict[str, object]] = []
     batches = draw_batches(len(images), recipe.batch_size, recipe.iterations, generator)
     progress = tqdm(batches, desc="train teacher", total=recipe.iterations, file=sys.stderr)
+
     for iteration, batch in enumerate(progress):
-        lr = get_lr(iteration, recipe)
+        lr = get_pretraining_lr(iteration, recipe)
         for group in optimizer.param_groups:
             group["lr"] = lr
+
         pixels = augment(images[batch], generator).to(teacher.device, memory_format=torch.channels_last)
         loss = _step(teacher, optimizer, pixels, tokens[batch].to(teacher.device))
+
         log.append({"iteration": iteration + 1, "loss": f"{loss:.6f}", "lr": f"{lr:.6g}"})
         progress.set_postfix(loss=f"{loss:.3f}")
+
     return log
 
 
-def _step(teacher: Teacher, optimizer: torch.optim.Optimizer, pixels: Tensor, tokens: Tensor) -> float:
+def _step(
+    teacher: Teacher,
+    optimizer: torch.optim.Optimizer,
+    pixels: Float[Tensor, "b 3 s s"],
+    tokens: Int[Tensor, "b l"],
+) -> float:
+    """One optimiser step; returns the loss before it."""
     clip = teacher.clip
     distinct, index = torch.unique(tokens, dim=0, return_inverse=True)
     texts = clip.encode_text(distinct, normalize=True)
     loss = contrastive_loss(teacher.encode_images(pixels), texts, index, clip.logit_scale.exp())
+
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
     with torch.no_grad():
-        clip.logit_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        clip.logit_scale.clamp_(max=math.log(_MAX_LOGIT_SCALE))
     return loss.item()

@@ -18,6 +18,7 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, planes: int, stride: int, dilation: int) -> None:
         super().__init__()
         outputs = planes * EXPANSION
+
         self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=dilation, dilation=dilation, bias=False)
@@ -26,12 +27,13 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.act = nn.ReLU(inplace=True)
+
+        # The names "-1", "0" and "1" are CLIP's, whose shortcut without pooling was there first.
         self.downsample: nn.Sequential | None = None
         if inputs != outputs or stride > 1:
-            shortcut = nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
-            self.downsample = nn.Sequential(
-                OrderedDict([("-1", _pool(stride)), ("0", shortcut[0]), ("1", shortcut[1])])
-            )
+            convolution = nn.Conv2d(inputs, outputs, 1, bias=False)
+            layers = OrderedDict([("-1", _pool(stride)), ("0", convolution), ("1", nn.BatchNorm2d(outputs))])
+            self.downsample = nn.Sequential(layers)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
         """The block's output."""
@@ -53,6 +55,7 @@ class Stem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2
+
         self.conv1 = nn.Conv2d(3, half, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(half)
         self.conv2 = nn.Conv2d(half, half, 3, padding=1, bias=False)

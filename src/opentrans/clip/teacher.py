@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, REMEDY, Architecture, load_artefact
+from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, TEACHER_REMEDY, Architecture, load_artefact
 from opentrans.errors import UserError
 from opentrans.system.tensors import save_tensors
 
@@ -41,8 +41,10 @@ class Teacher(nn.Module):
         self.clip = open_clip.CLIP(**architecture)
         self.image_size = int(architecture["vision_cfg"]["image_size"])
         self.embed_dim = int(architecture["embed_dim"])
+
         self.register_buffer("mean", torch.tensor(CLIP_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(CLIP_STD).view(1, 3, 1, 1), persistent=False)
+
         self.requires_grad_(False)
         self.eval()
 
@@ -91,5 +93,5 @@ class Teacher(nn.Module):
             teacher.clip.load_state_dict(tensors)
         except RuntimeError as error:
             problem = f"weights and architecture do not fit ({str(error).splitlines()[-1].strip()})"
-            raise UserError(path, problem, REMEDY) from None
+            raise UserError(path, problem, TEACHER_REMEDY) from None
         return teacher

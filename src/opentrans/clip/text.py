@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -14,15 +14,20 @@ from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
-if TYPE_CHECKING:
-    from opentrans.clip.teacher import Teacher
+_REMEDY = "embed the vocabulary again (opentrans embed-vocabularies)"
 
-REMEDY = "embed the vocabulary again (opentrans embed-vocabularies)"
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """What turns prompts into embeddings: an `opentrans.clip.teacher.Teacher`, or a `PromptCache` before it."""
+
+    def encode_texts(self, prompts: list[str]) -> Float[Tensor, "n d"]:
+        """L2-normalised text embeddings, in the order of `prompts`."""
 
 
 @dataclass(frozen=True)
 class TextEmbeddings:
-    """A vocabulary's text embeddings: one row a synonym, L2-normalised, and the class of each row."""
+    """A vocabulary's text embeddings: one row for each synonym, L2-normalised, and the class of each row."""
 
     embeddings: Float[Tensor, "p d"]
     class_index: Int[Tensor, " p"]
@@ -54,7 +59,10 @@ class TextEmbeddings:
         order = self.class_index.argsort(stable=True)
         classes = self.class_index[order]
         counts = classes.bincount(minlength=len(self))
+
+        # The position of a row among those of its class: its position among all, less where its class starts.
         rank = torch.arange(len(order), device=order.device) - (counts.cumsum(0) - counts)[classes]
+
         rest = [(classes[rank == r], order[rank == r]) for r in range(1, int(counts.max()))]
         return order[rank == 0], rest
 
@@ -63,18 +71,18 @@ class TextEmbeddings:
         save_tensors(path, {"embeddings": self.embeddings, "class_index": self.class_index})
 
     @classmethod
-    def load(cls, path: Path) -> "TextEmbeddings":
-        """Read what `save` wrote."""
-        tensors, _ = load_tensors(path, REMEDY)
+    def load(cls, path: Path | str) -> "TextEmbeddings":
+        """Read what `save` wrote; anything else is a `UserError`."""
+        tensors, _ = load_tensors(Path(path), _REMEDY)
         if tensors.keys() != {"embeddings", "class_index"}:
-            raise UserError(path, "tensors embeddings and class_index expected", REMEDY)
+            raise UserError(path, "tensors embeddings and class_index expected", _REMEDY)
         return cls(tensors["embeddings"], tensors["class_index"])
 
 
 class PromptCache:
     """A text encoder that encodes each prompt once, however many vocabularies share it."""
 
-    def __init__(self, teacher: "Teacher") -> None:
+    def __init__(self, teacher: TextEncoder) -> None:
         self.teacher = teacher
         self.known: dict[str, Tensor] = {}
 
@@ -86,19 +94,18 @@ class PromptCache:
         return torch.stack([self.known[prompt] for prompt in prompts])
 
 
-def embed_vocabulary(
-    teacher: "Teacher | PromptCache", vocabulary: Vocabulary, templates: list[str] | None
-) -> TextEmbeddings:
+def embed_vocabulary(teacher: TextEncoder, vocabulary: Vocabulary, templates: list[str] | None) -> TextEmbeddings:
     """Text embeddings of a vocabulary.
 
     With `templates` (FC-CLIP): every synonym is encoded with every template, normalised, averaged, normalised.
-    Without (OpenTrans' plain prompt): one row a class, its synonyms joined by commas.
+    Without (OpenTrans' plain prompt): one row for each class, its synonyms joined by commas.
     """
     if templates is None:
-        names = [", ".join(synonyms) for synonyms in vocabulary.names]
-        return TextEmbeddings(teacher.encode_texts(names), torch.arange(len(names)))
+        joined = [", ".join(synonyms) for synonyms in vocabulary.names]
+        return TextEmbeddings(teacher.encode_texts(joined), torch.arange(len(joined)))
+
     names = [name for synonyms in vocabulary.names for name in synonyms]
     classes = [index for index, synonyms in enumerate(vocabulary.names) for _ in synonyms]
-    prompts = teacher.encode_texts([template.format(name) for name in names for template in templates])
-    means = prompts.unflatten(0, (len(names), len(templates))).mean(1)
+    prompts = [template.format(name) for name in names for template in templates]
+    means = teacher.encode_texts(prompts).unflatten(0, (len(names), len(templates))).mean(1)
     return TextEmbeddings(F.normalize(means, dim=-1), torch.tensor(classes))

@@ -15,7 +15,7 @@ from opentrans.errors import UserError
 from opentrans.system.device import select_device
 from opentrans.system.files import get_cache_folder, sha256
 
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class TextEmbedder:
@@ -23,7 +23,7 @@ class TextEmbedder:
 
     The key of an entry hashes the teacher's file, the class names in order, the templates, how they are embedded, and
     what rounding depends on (torch, kind of device, threads). Entries are written under a temporary name and renamed,
-    so jobs may share the folder; a damaged entry is made again, and a folder that cannot be written to costs a
+    so jobs may share the folder; a damaged entry is recreated, and a folder that cannot be written to costs a
     warning.
     """
 
@@ -55,12 +55,13 @@ class TextEmbedder:
             try:
                 return TextEmbeddings.load(entry)
             except UserError as error:
-                logger.warning("%s; made again", error)
+                _logger.warning("%s; recreated", error)
+
         embedded = embed_vocabulary(self._teacher, vocabulary, templates).to(torch.device("cpu"))
         try:
             embedded.save(entry)
         except (OSError, UserError) as error:
-            logger.warning("%s: text embeddings are not kept (%s)", self.folder, error)
+            _logger.warning("%s: text embeddings are not kept (%s)", self.folder, error)
         return embedded
 
     def get_key(self, vocabulary: Vocabulary, templates: list[str] | None) -> str:

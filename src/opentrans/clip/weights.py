@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ Architecture = dict[str, Any]
 # Written out for the same reason; a test compares them with open_clip's.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-VISUAL, REMEDY = "visual.", "make the teacher again (opentrans train-teacher or import-teacher)"
+_VISUAL = "visual."
+TEACHER_REMEDY = "make the teacher again (opentrans train-teacher or import-teacher)"
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """Where a backbone takes CLIP's image encoder from: `ClipWeights`, or a whole `opentrans.clip.teacher.Teacher`."""
 
@@ -61,22 +63,25 @@ class ClipWeights:
     def load(cls, path: Path, device: torch.device | None = None) -> "ClipWeights":
         """Read an artefact written by ``Teacher.save``, onto `device` (default: the CPU)."""
         tensors, architecture = load_artefact(path)
-        place = device or torch.device("cpu")
+        device = device or torch.device("cpu")
         visual = {
-            name.removeprefix(VISUAL): value.to(place) for name, value in tensors.items() if name.startswith(VISUAL)
+            name.removeprefix(_VISUAL): value.to(device) for name, value in tensors.items() if name.startswith(_VISUAL)
         }
-        return cls(architecture, visual, float(tensors["logit_scale"].exp()), place)
+        return cls(architecture, visual, float(tensors["logit_scale"].exp()), device)
 
 
 def load_artefact(path: Path) -> tuple[dict[str, Tensor], Architecture]:
     """All weights and the architecture of a teacher's artefact; anything else is a `UserError`."""
-    tensors, metadata = load_tensors(path, REMEDY)
+    tensors, metadata = load_tensors(path, TEACHER_REMEDY)
     if "architecture" not in metadata or "logit_scale" not in tensors:
-        raise UserError(path, "metadata field architecture or tensor logit_scale is missing", REMEDY)
+        raise UserError(path, "metadata field architecture or tensor logit_scale is missing", TEACHER_REMEDY)
+
     try:
         architecture: Architecture = json.loads(metadata["architecture"])
     except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(path, f"metadata field architecture is not readable as JSON ({error})", REMEDY) from None
+        raise UserError(
+            path, f"metadata field architecture is not readable as JSON ({error})", TEACHER_REMEDY
+        ) from None
     if not isinstance(architecture, dict):
-        raise UserError(path, "metadata field architecture holds no fields", REMEDY)
+        raise UserError(path, "metadata field architecture holds no fields", TEACHER_REMEDY)
     return tensors, architecture

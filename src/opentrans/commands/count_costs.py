@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> None:
 
 def get_frozen(config: "Config", args: argparse.Namespace) -> set[str]:
     """The layers frozen after the warm-up; a recipe that freezes needs a plan, one that does not takes none."""
-    from opentrans.costs.tables import read_frozen
+    from opentrans.freezing.plan import FreezePlan
     from opentrans.runs.table import get_named
 
     recipe = get_named(config.freezing, args.freeze, "--freeze")
     if (recipe.method == "none") != (args.plan is None):
         problem = "takes no plan" if recipe.method == "none" else "needs a plan"
         raise UserError("--plan", f"freeze recipe {args.freeze} {problem}", "give --plan exactly where layers freeze")
-    return set() if args.plan is None else read_frozen(args.plan)
+    return set() if args.plan is None else set(FreezePlan.read(args.plan).frozen)

@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> None:
     """Embed and write."""
     import torch
 
-    from opentrans.clip.region_embeddings import embed_regions
+    from opentrans.clip.region_encoder import embed_regions
     from opentrans.clip.teacher import Teacher
     from opentrans.data.prepared import PreparedDataset
     from opentrans.system.device import select_device

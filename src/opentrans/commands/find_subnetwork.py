@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.data.prepared import PreparedDataset
     from opentrans.errors import UserError
     from opentrans.pruning.subnetwork import Subnetwork
-    from opentrans.search.search import LAYER_FIELDS, describe_layers, find_subnetwork
+    from opentrans.search.find import find_subnetwork
+    from opentrans.search.rounds import LAYER_FIELDS, describe_layers
     from opentrans.system.device import select_device
     from opentrans.system.files import write_csv
     from opentrans.training.checkpoint_folder import Unfinished

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import torch
 
-    from opentrans.freezing.fits import write_alphas
+    from opentrans.freezing.fits import write_fits
     from opentrans.freezing.select import restore_removed, select_convolutions
     from opentrans.freezing.spectra import estimate_alphas
     from opentrans.pruning.subnetwork import Subnetwork
@@ -34,4 +34,4 @@ def run(args: argparse.Namespace) -> None:
     weights = select_convolutions(tensors, args.prefix, args.weights)
     if args.before_mask:
         weights = restore_removed(weights, Subnetwork.load(args.before_mask), args.before_mask)
-    write_alphas(args.output, estimate_alphas(weights, args.estimator))
+    write_fits(args.output, estimate_alphas(weights, args.estimator))

@@ -17,5 +17,5 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.world.make import make_world
 
     if args.config.world is None:
-        raise UserError("config: world", "this configuration describes no mini world", "use config/config.yaml")
+        raise UserError("config: world", "this configuration describes no mini world", "use config/mini.yaml")
     make_world(args.config.world, args.output)

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from opentrans.config import FreezeRecipe
     from opentrans.errors import UserError
-    from opentrans.integrations.planning import build_model, load_weights, plan_model
+    from opentrans.freezing.planning import plan_model
+    from opentrans.integrations.named_model import build_model, load_weights
 
     if not 0 <= args.ratio <= 1:
         raise UserError(f"--ratio {args.ratio}", "is not a share", "give a number from 0 to 1")

@@ -22,12 +22,14 @@ def run(args: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     from opentrans.costs.workload import plan_work
-    from opentrans.data.sources.registry import DATASETS
+    from opentrans.data.downloads import DOWNLOADS
     from opentrans.runs.table import read_experiments
 
     seconds = dict(parse_seconds(entry) for entry in args.seconds)
     experiments = read_experiments(Path(args.config.experiments), args.config)
-    images = {(name, split): dataset.counts[split][0] for name, dataset in DATASETS.items() for split in dataset.counts}
+    images = {
+        (name, split): download.counts[split][0] for name, download in DOWNLOADS.items() for split in download.counts
+    }
     work = plan_work(args.config, experiments, images)
     hours = [each.get_gpu_hours(seconds.get(each.name.split()[0], 1.0)) for each in work]
     rows = [[each.name, each.jobs, each.gpus, each.steps, hour] for each, hour in zip(work, hours, strict=True)]

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from opentrans.freezing.fits import read_alphas
+    from opentrans.freezing.fits import read_fits
     from opentrans.freezing.plan import make_plan
     from opentrans.runs.table import get_named
 
     recipe = get_named(args.config.freezing, args.recipe, "--recipe")
-    make_plan(recipe, read_alphas(args.alphas), args.seed).write(args.output)
+    make_plan(recipe, read_fits(args.alphas), args.seed).write(args.output)

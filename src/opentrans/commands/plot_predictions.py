@@ -23,8 +23,7 @@ def run(args: argparse.Namespace) -> None:
 
     dataset = PreparedDataset.open(args.dataset)
     predictions = [Predictions.read(path) for path in args.predictions]
-    settings = args.config.figures
-    places = select_images(dataset, settings.images, settings.image_ids)
+    places = select_images(dataset, args.config.figures.images)
     half = -(-len(places) // 2)
     figures = {
         "figure5": plot_images(dataset, places[:half], predictions),

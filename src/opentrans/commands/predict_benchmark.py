@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     vocabulary = TextEmbeddings.load(args.text).to(select_device(config.device))
     sizes = settings.sizes.get(config.figures.benchmark, (settings.short_side, settings.max_side))
     maps = {}
-    for place in select_images(dataset, config.figures.images, config.figures.image_ids):
+    for place in select_images(dataset, config.figures.images):
         record = dataset.records[place]
         image = resize_image(dataset.image(place), *sizes).to(vocabulary.embeddings.device)
         with torch.inference_mode():

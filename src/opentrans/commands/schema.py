@@ -1,4 +1,4 @@
-"""The JSON schema of the configuration, from its typed definition."""
+"""The JSON schema of configuration files, from their typed definition."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the schema."""
-    from opentrans.config import Config
+    from opentrans.config.schema import describe_files
     from opentrans.system.files import write_json
 
-    write_json(args.output, Config.model_json_schema())
+    write_json(args.output, describe_files())

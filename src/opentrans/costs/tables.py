@@ -1,4 +1,4 @@
-"""The CSV files that costs are counted from: profile, densities, freeze plan."""
+"""The CSV files that costs are counted from: profile and densities."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -42,12 +42,6 @@ def read_densities(path: Path) -> dict[str, Density]:
             raise UserError(f"{where}, column kept", f"{kept} of {weights} weights", "make the subnetwork again")
         densities[row["layer"]] = Density(weights, kept)
     return densities
-
-
-def read_frozen(path: Path) -> set[str]:
-    """The layers that a freeze plan (columns layer, frozen) freezes."""
-    rows = enumerate(read_csv(path, ("layer", "frozen"), "make the freeze plan again"), start=2)
-    return {row["layer"] for number, row in rows if _flag(row, "frozen", f"{path}: line {number}")}
 
 
 def require_layers(layers: Mapping[str, object] | set[str], profile: list[LayerCost], path: Path) -> None:

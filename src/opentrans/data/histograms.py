@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from opentrans.data.sources.base import Known
 from opentrans.errors import UserError
 
-SMALL = 0.01  # relative difference that is not worth a remark
-LARGE = 0.5  # relative difference at which a class is wrong
-WRONG_SHARE = 0.1  # share of wrong classes at which the data set is
-MIN_COUNT = 20  # below this a relative difference says nothing
+_SMALL = 0.01  # relative difference that is not worth a remark
+_LARGE = 0.5  # relative difference at which a class is wrong
+_WRONG_SHARE = 0.1  # share of wrong classes at which the data set is
+_MIN_COUNT = 20  # below this a relative difference says nothing
 
 
 class Histogram:
@@ -42,33 +43,35 @@ def compare_known(histogram: Histogram, known: Known) -> list[str]:
         UserError: so many classes are far off that labels and names cannot belong together.
     """
     remarks = []
-    for what, found, expected in (
-        ("pixels", histogram.pixels, known.pixels),
-        ("images", histogram.images, known.images),
-    ):
-        if expected is not None:
-            remarks += _compare(what, found[:-1], expected, known)
+    if known.pixels is not None:
+        remarks += _compare("pixels", histogram.pixels[:-1], known.pixels, known)
+    if known.images is not None:
+        remarks += _compare("images", histogram.images[:-1], known.images, known)
     return remarks
 
 
-def _compare(what: str, found: np.ndarray, expected: Sequence[int], known: Known) -> list[str]:
+def _compare(what: str, counted: Int[np.ndarray, " classes"], expected: Sequence[int], known: Known) -> list[str]:
+    """At most one remark; `what` names the unit that is counted."""
     wanted = np.array(expected)
-    judged = np.maximum(found, wanted) >= MIN_COUNT
-    difference = np.maximum(found - wanted, 0) if known.at_most else np.abs(found - wanted)
+    judged = np.maximum(counted, wanted) >= _MIN_COUNT
+    difference = np.maximum(counted - wanted, 0) if known.at_most else np.abs(counted - wanted)
     relative = np.where(judged, difference / np.maximum(wanted, 1), 0)
-    wrong = np.flatnonzero(relative > LARGE)
-    if len(wrong) > WRONG_SHARE * max(1, judged.sum()):
+
+    wrong = np.flatnonzero(relative > _LARGE)
+    if len(wrong) > _WRONG_SHARE * max(1, judged.sum()):
         worst = int(wrong[0])
         problem = (
             f"{len(wrong)} classes have other numbers of {what} than are known "
-            f"(class {worst}: {found[worst]}, expected {wanted[worst]})"
+            f"(class {worst}: {counted[worst]}, expected {wanted[worst]})"
         )
         raise UserError(known.where, problem, "download labels and names again, of the same release")
-    differing = np.flatnonzero(relative > SMALL)
+
+    differing = np.flatnonzero(relative > _SMALL)
     if not len(differing):
         return []
+
     worst = int(np.argmax(relative))
     return [
-        f"{len(differing)} classes differ by more than {SMALL:.0%} in {what} from {known.where.name} "
-        f"(class {worst}: {found[worst]}, there {wanted[worst]})"
+        f"{len(differing)} classes differ by more than {_SMALL:.0%} in {what} from {known.where.name} "
+        f"(class {worst}: {counted[worst]}, there {wanted[worst]})"
     ]

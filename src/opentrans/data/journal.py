@@ -1,4 +1,4 @@
-"""A preparation that was interrupted goes on: its folder beside the destination, and a journal of what is done."""
+"""What lets an interrupted preparation resume: a folder beside the destination, and a journal of what is done."""
 
 import fcntl
 import hashlib
@@ -13,8 +13,8 @@ from opentrans.errors import UserError
 from opentrans.system.files import sha256
 from opentrans.system.folders import check_replaceable, replace_folder
 
-JOURNAL = "journal.jsonl"
-FLUSH_EVERY = 64
+_JOURNAL = "journal.jsonl"
+_FLUSH_EVERY = 64
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stream = (folder / JOURNAL).open("a+", encoding="utf-8", errors="surrogateescape")
+        self.stream = (folder / _JOURNAL).open("a+", encoding="utf-8", errors="surrogateescape")
         try:
             fcntl.lockf(self.stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not shared by forked workers
         except OSError:
@@ -42,31 +42,34 @@ class Journal:
 
     def read(self) -> dict[str, Entry]:
         """What earlier attempts finished, by image id; a line that was cut off ends the journal."""
-        found: dict[str, Entry] = {}
+        finished: dict[str, Entry] = {}
         self.stream.seek(0)
-        whole = 0
+        whole = 0  # bytes of the lines that were read
+
         for line in self.stream:
             try:
                 entry = Entry(**json.loads(line))
-                found[str(entry.row["image_id"])] = entry
+                finished[str(entry.row["image_id"])] = entry
             except (ValueError, TypeError, KeyError, RecursionError):  # cut off, or the disk's damage
                 break
             whole += len(line.encode(errors="surrogateescape"))
+
+        # What is appended next must start on a line of its own.
         self.stream.truncate(whole)
-        return found
+        return finished
 
     def is_intact(self, entry: Entry) -> bool:
         """Whether the files of an entry are still what they were."""
         return all(
-            (self.folder / name).is_file() and sha256(self.folder / name) == found
-            for name, found in entry.files.items()
+            (self.folder / name).is_file() and sha256(self.folder / name) == digest
+            for name, digest in entry.files.items()
         )
 
     def add(self, entry: Entry) -> None:
         """Write an entry; the files that it names are written already."""
         self.stream.write(json.dumps(vars(entry)) + "\n")
         self.unflushed += 1
-        if self.unflushed >= FLUSH_EVERY:
+        if self.unflushed >= _FLUSH_EVERY:
             self.stream.flush()
             self.unflushed = 0
 
@@ -96,10 +99,11 @@ def resumable_folder(destination: Path, known: Set[str]) -> Iterator[tuple[Path,
     folder = destination.with_name(f".{destination.name}.unfinished")
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder)
+
     try:
         yield folder, journal
         journal.close()
-        (folder / JOURNAL).unlink()
+        (folder / _JOURNAL).unlink()
         replace_folder(folder, destination)
     finally:
         journal.close()
@@ -108,5 +112,5 @@ def resumable_folder(destination: Path, known: Set[str]) -> Iterator[tuple[Path,
 
 
 def _holds_anything(folder: Path) -> bool:
-    journal = folder / JOURNAL
+    journal = folder / _JOURNAL
     return journal.exists() and journal.stat().st_size > 0

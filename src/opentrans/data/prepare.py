@@ -3,11 +3,12 @@
 import hashlib
 import os
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, UInt
 from PIL import Image
 from tqdm import tqdm
 
@@ -23,8 +24,8 @@ from opentrans.runs.code_digest import hash_sources
 from opentrans.system.files import write_csv, write_json
 from opentrans.system.pools import open_pool
 
-PARTS = ("labels", "segments", "images")
-ENTRIES = {"index.csv", "vocabulary.json", "stats.json", *PARTS}
+_PARTS = ("labels", "segments", "images")
+_ENTRIES = {"index.csv", "vocabulary.json", "stats.json", *_PARTS}
 
 
 def prepare(dataset: str, split: str, config: DataConfig, destination: Path, workers: int = 1) -> None:
@@ -41,22 +42,29 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
         workers: processes that decode.
     """
     source = open_source(dataset, split, config)
-    with resumable_folder(destination, ENTRIES) as (folder, journal):
-        for name in PARTS:
+    with resumable_folder(destination, _ENTRIES) as (folder, journal):
+        for name in _PARTS:
             (folder / name).mkdir(exist_ok=True)
-        rows, histogram, files = [], Histogram(len(source.vocabulary)), set[str]()
-        with tqdm(_run(source, folder, destination, journal, workers), f"prepare {dataset} {split}",
-                  len(source.items), unit="image", file=sys.stderr, mininterval=1) as results:  # fmt: skip
-            for entry in results:
+
+        rows = []
+        histogram = Histogram(len(source.vocabulary))
+        files: set[str] = set()
+        entries = _run(source, folder, destination, journal, workers)
+        title, total = f"prepare {dataset} {split}", len(source.items)
+        with tqdm(entries, title, total, unit="image", file=sys.stderr, mininterval=1) as progress:
+            for entry in progress:
                 rows.append(entry.row)
                 histogram.add(entry.pixels)
                 files |= entry.files.keys()
+
         remarks = [] if source.known is None else compare_known(histogram, source.known)
         for remark in remarks:
-            print(f"prepare {dataset} {split}: {remark}", file=sys.stderr)
+            print(f"{title}: {remark}", file=sys.stderr)
+
         _remove_others(folder, files)
         write_csv(folder / "index.csv", INDEX_FIELDS, rows)
         source.vocabulary.write(folder / "vocabulary.json")
+
         hashes = "\n".join(str(row["label_sha256"]) for row in rows)
         statistics = {"images": len(rows), "labels_sha256": hashlib.sha256(hashes.encode()).hexdigest()}
         head = {"dataset": dataset, "split": split, "remarks": remarks}
@@ -65,27 +73,31 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
 
 def _run(source: Source, folder: Path, destination: Path, journal: Journal, workers: int) -> Iterator[Entry]:
     """Entries in the order of the items, whatever the number of processes: taken from the journal, or made."""
-    code, done = hash_sources("prepare").encode(), journal.read()
-    work: list[tuple[Item, str]] = []
-    kept: dict[str, Entry] = {}
+    code = hash_sources("prepare").encode()
+    recorded = journal.read()
+    missing: list[tuple[Item, str]] = []
+    finished: dict[str, Entry] = {}
     for item in source.items:
-        stamp, entry = _stamp(source, item, code, destination), done.get(item.image_id)
+        stamp = _stamp(source, item, code, destination)
+        entry = recorded.get(item.image_id)
         if entry is not None and entry.stamp == stamp and journal.is_intact(entry):
-            kept[item.image_id] = entry
+            finished[item.image_id] = entry
         else:
-            work.append((item, stamp))
-    if kept:
-        print(f"{len(kept)} of {len(source.items)} images are prepared already", file=sys.stderr)
-    made = _make(partial(prepare_item, source, folder, destination), work, workers)
+            missing.append((item, stamp))
+    if finished:
+        print(f"{len(finished)} of {len(source.items)} images are prepared already", file=sys.stderr)
+
+    made = _make(partial(prepare_item, source, folder, destination), missing, workers)
     try:
         for item in source.items:
-            if item.image_id in kept:
-                yield kept[item.image_id]
+            if item.image_id in finished:
+                yield finished[item.image_id]
             else:
                 entry = next(made)
                 journal.add(entry)
                 yield entry
     finally:
+        # Stops the worker processes when whoever reads the entries stops early.
         made.close()
 
 
@@ -95,22 +107,22 @@ def _get_relative(folder: Path, destination: Path) -> str:
 
 
 def _stamp(source: Source, item: Item, code: bytes, destination: Path) -> str:
-    """What the files of an image depend on: its own files (place, size, time), the vocabulary, the code."""
+    """What the files of an image depend on: its own files (folder, size, time), the vocabulary, the code."""
     states = [path.stat() for path in (item.image, item.label)]
     state = repr([(s.st_size, s.st_mtime_ns) for s in states])
-    place = _get_relative(item.image.parent, destination)
-    return make_stamp(code, place.encode(), state.encode(), source.fingerprint(item))
+    folder = _get_relative(item.image.parent, destination)
+    return make_stamp(code, folder.encode(), state.encode(), source.fingerprint(item))
 
 
-Work = partial[Entry]
-_work: list[Work] = []
+_work: list[Callable[[Item, str], Entry]] = []  # of a worker process
 
 
-def _make(work: Work, items: Sequence[tuple[Item, str]], workers: int) -> Generator[Entry]:
+def _make(work: Callable[[Item, str], Entry], items: Sequence[tuple[Item, str]], workers: int) -> Generator[Entry]:
     """Apply `work` to the items, in their order."""
     if workers <= 1 or len(items) <= 1:
         yield from (work(item, stamp) for item, stamp in items)
         return
+
     # The source can be large: every process gets it once, not with every image.
     with open_pool(workers, partial(_work.append, work)) as pool:
         yield from pool.map(_make_one, items, chunksize=max(1, min(64, len(items) // (4 * workers))))
@@ -122,13 +134,15 @@ def _make_one(task: tuple[Item, str]) -> Entry:
 
 def prepare_item(source: Source, folder: Path, destination: Path, item: Item, stamp: str) -> Entry:
     """Decode, check and write one image."""
-    decoded, ignore = source.decode(item), source.vocabulary.ignore
+    decoded = source.decode(item)
+    ignore = source.vocabulary.ignore
     content = _read(item.image)
     height, width = decoded.labels.shape
     size = get_size(content, item.image) if decoded.image is None else decoded.image.shape[:2]
     if size != (height, width):
-        found = f"{size[0]} x {size[1]}"
-        raise UserError(item.image, f"is {found} pixels, its label {height} x {width}", "download both again")
+        problem = f"is {size[0]} x {size[1]} pixels, its label {height} x {width}"
+        raise UserError(item.image, problem, "download both again")
+
     name = f"{item.image_id}.png"
     labels = decoded.labels.astype(np.uint8 if ignore < 256 else np.uint16, copy=False)
     files = {f"labels/{name}": encode_map(labels)}
@@ -137,6 +151,7 @@ def prepare_item(source: Source, folder: Path, destination: Path, item: Item, st
     for path, encoded in files.items():
         (folder / path).write_bytes(encoded)
     hashes = {path: hashlib.sha256(encoded).hexdigest() for path, encoded in files.items()}
+
     image, copied = _write_image(decoded, item, folder, destination)
     row: dict[str, object] = {
         "image_id": item.image_id,
@@ -148,8 +163,10 @@ def prepare_item(source: Source, folder: Path, destination: Path, item: Item, st
         "image_sha256": hashlib.sha256(content).hexdigest(),
         "label_sha256": hashes[f"labels/{name}"],
     }
+
     pixels = _count(labels, len(source.vocabulary), ignore) if decoded.pixels is None else decoded.pixels
-    return Entry(stamp, row, {str(index): int(pixels[index]) for index in np.flatnonzero(pixels)}, hashes | copied)
+    occurring = {str(index): int(pixels[index]) for index in np.flatnonzero(pixels)}
+    return Entry(stamp, row, occurring, hashes | copied)
 
 
 def _read(path: Path) -> bytes:
@@ -159,7 +176,7 @@ def _read(path: Path) -> bytes:
         raise UserError(path, f"unreadable image ({error})", "complete the data set") from None
 
 
-def _count(labels: np.ndarray, classes: int, ignore: int) -> np.ndarray:
+def _count(labels: UInt[np.ndarray, "h w"], classes: int, ignore: int) -> Int[np.ndarray, " k1"]:
     """Pixels of each class, ignored ones last."""
     counts = np.bincount(labels.ravel(), minlength=ignore + 1)
     return np.append(counts[:classes], counts[ignore])
@@ -176,7 +193,7 @@ def _write_image(decoded: Decoded, item: Item, folder: Path, destination: Path) 
 
 def _remove_others(folder: Path, files: set[str]) -> None:
     """Remove what an earlier attempt wrote for images that are no longer there, and folders that stay empty."""
-    for name in PARTS:
+    for name in _PARTS:
         for path in (folder / name).iterdir():
             if f"{name}/{path.name}" not in files:
                 path.unlink()

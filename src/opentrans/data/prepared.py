@@ -1,6 +1,6 @@
 """The one prepared form that everything downstream reads.
 
-``{prepared}/{dataset}/{split}/`` holds ``index.csv`` (one row an image), ``labels/`` (PNG, 8 or 16 bit: class
+``{prepared}/{dataset}/{split}/`` holds ``index.csv`` (one row for each image), ``labels/`` (PNG, 8 or 16 bit: class
 index or the ignore value), optionally ``segments/`` (PNG: number of the annotated segment, 0 = none),
 ``vocabulary.json`` and ``stats.json``. Paths in the index are relative to the folder.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int32, UInt8
 from PIL import Image
 
 from opentrans.errors import UserError
@@ -48,19 +49,18 @@ class Vocabulary:
         content = read_json(path, PREPARE_AGAIN)
         try:
             names = tuple(tuple(entry["synonyms"]) for entry in content["classes"])
-            found = cls(content["dataset"], names, content["ignore"])
+            dataset, ignore = str(content["dataset"]), content["ignore"]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(path, f"field {error} is missing", PREPARE_AGAIN) from None
-        found._check(path)
-        return found
 
-    def _check(self, path: Path) -> None:
-        for number, synonyms in enumerate(self.names):
+        for number, synonyms in enumerate(names):
             if not synonyms or not all(isinstance(name, str) and name.strip() for name in synonyms):
                 raise UserError(f"{path}: class {number}", "a name is empty or no text", PREPARE_AGAIN)
-        if not self.names or type(self.ignore) is not int:
-            problem = f"{len(self.names)} classes, ignore value {self.ignore!r}"
+        # Not isinstance: a bool is an int, too.
+        if not names or type(ignore) is not int:
+            problem = f"{len(names)} classes, ignore value {ignore!r}"
             raise UserError(path, problem, f"at least one class and a whole number are needed; {PREPARE_AGAIN}")
+        return cls(dataset, names, ignore)
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,19 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.records)
 
-    def image(self, index: int) -> np.ndarray:
-        """The image: (height, width, 3) uint8, RGB."""
+    def image(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        """The image, RGB."""
         return read_rgb(self.records[index].image)
 
-    def label(self, index: int) -> np.ndarray:
-        """The label map: (height, width) int32, class index or the vocabulary's ignore value."""
+    def label(self, index: int) -> Int32[np.ndarray, "h w"]:
+        """The label map: class index or the vocabulary's ignore value."""
         record = self.records[index]
         stored = read_map(record.label)
         if stored.shape != (record.height, record.width) or stored.dtype.kind not in "ui":
-            found = f"{' x '.join(map(str, stored.shape))} {stored.dtype}"
-            problem = f"is {found}, not a map of {record.height} x {record.width} whole numbers"
+            shape = " x ".join(map(str, stored.shape))
+            problem = f"is {shape} {stored.dtype}, not a map of {record.height} x {record.width} whole numbers"
             raise UserError(record.label, problem, PREPARE_AGAIN)
+
         label = stored.astype(np.int32)
         outside = (label >= len(self.vocabulary)) & (label != self.vocabulary.ignore)
         if outside.any():
@@ -111,16 +112,22 @@ class PreparedDataset:
             raise UserError(record.label, f"label value {value} is outside the vocabulary", PREPARE_AGAIN)
         return label
 
-    def segments(self, index: int) -> np.ndarray | None:
-        """The segment numbers: (height, width) int32, 0 where none; None where the data set has no segments."""
+    def segments(self, index: int) -> Int32[np.ndarray, "h w"] | None:
+        """The segment numbers, 0 where none; None where the data set has no segments."""
         path = self.records[index].segments
         return None if path is None else read_map(path).astype(np.int32)
 
 
 def _record(folder: Path, row: dict[str, str]) -> Record:
     segments = folder / row["segments"] if row["segments"] else None
-    size = _read_side(folder, row, "height"), _read_side(folder, row, "width")
-    return Record(row["image_id"], folder / row["image"], folder / row["label"], segments, *size)
+    return Record(
+        image_id=row["image_id"],
+        image=folder / row["image"],
+        label=folder / row["label"],
+        segments=segments,
+        height=_read_side(folder, row, "height"),
+        width=_read_side(folder, row, "width"),
+    )
 
 
 def _read_side(folder: Path, row: dict[str, str], name: str) -> int:
@@ -130,8 +137,8 @@ def _read_side(folder: Path, row: dict[str, str], name: str) -> int:
     return int(row[name])
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """Decode an image to (height, width, 3) uint8; missing or unreadable files are a `UserError`.
+def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """The pixels of an image, RGB; missing or unreadable files are a `UserError`.
 
     Of several frames the first counts; an orientation in EXIF is not applied, because label maps know none.
     """
@@ -142,7 +149,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """Decode a label or id map with its stored values: (height, width) or (height, width, 3)."""
+    """The stored values of a label or id map: (height, width) or (height, width, 3)."""
     return np.asarray(_decode(path))
 
 

@@ -29,24 +29,27 @@ def get_regions(
         Region numbers (class index, or segment number), class indices, and masks. A segment's class is the most
         frequent label of its pixels; its mask leaves out the ignored ones.
     """
-    kept = label != ignore
+    labelled = label != ignore
     if kind == "class" or segments is None:
-        numbers, counts = np.unique(label[kept], return_counts=True)
+        numbers, counts = np.unique(label[labelled], return_counts=True)
         numbers = numbers[counts >= min_pixels].astype(np.int64)
         return numbers, numbers.copy(), label[None] == numbers[:, None, None]
-    kept &= segments != 0
-    numbers, counts = np.unique(segments[kept], return_counts=True)
+
+    labelled &= segments != 0
+    numbers, counts = np.unique(segments[labelled], return_counts=True)
     numbers = numbers[counts >= min_pixels].astype(np.int64)
-    masks = (segments[None] == numbers[:, None, None]) & kept
+    masks = (segments[None] == numbers[:, None, None]) & labelled
     classes = [np.bincount(label[mask]).argmax() for mask in masks]
     return numbers, np.array(classes, dtype=np.int64), masks
 
 
 def get_boxes(masks: Bool[np.ndarray, "n h w"]) -> Int[np.ndarray, "n 4"]:
     """Tight boxes (top, left, bottom, right; the last two exclusive), in pixels, of masks that are not empty."""
-    rows, columns = (np.asarray(masks.any(axis=axis)) for axis in (2, 1))
+    rows = np.asarray(masks.any(axis=2))
+    columns = np.asarray(masks.any(axis=1))
     if not np.all(rows.any(axis=1)):
         raise ValueError("a mask without pixels has no box")
+
     first = [side.argmax(axis=1) for side in (rows, columns)]
     last = [side.shape[1] - side[:, ::-1].argmax(axis=1) for side in (rows, columns)]
     return np.stack([*first, *last], axis=1)

@@ -1,4 +1,4 @@
-"""The fits of a backbone's layers as a table, without torch: what one fit costs, every freeze plan shares."""
+"""Power-law fits of a backbone's layers as a table; without torch, because every freeze plan reads it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +9,9 @@ from typing import TypeVar
 from opentrans.errors import UserError
 from opentrans.system.files import read_csv, write_csv
 
-Value = TypeVar("Value")
-FIELDS = ("layer", "shape", "weights", "alpha", "fit_quality", "xmin", "eigenvalues", "tail", "note")
-REMEDY = "correct the field or fit the layers again (fit-alphas)"
+_Value = TypeVar("_Value")
+_FIELDS = ("layer", "shape", "weights", "alpha", "fit_quality", "xmin", "eigenvalues", "tail", "note")
+_REMEDY = "correct the field or fit the layers again (fit-alphas)"
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,15 @@ class LayerSpectrum:
     note: str = ""
 
 
-def write_alphas(path: Path, spectra: Sequence[LayerSpectrum]) -> None:
-    """Write fits as CSV, a row a layer, numbers exact."""
-    write_csv(path, FIELDS, [_format(spectrum) for spectrum in spectra])
+def write_fits(path: Path, spectra: Sequence[LayerSpectrum]) -> None:
+    """Write one CSV row per layer, at full precision."""
+    write_csv(path, _FIELDS, [_format(spectrum) for spectrum in spectra])
 
 
-def read_alphas(path: Path) -> list[LayerSpectrum]:
-    """Read fits; a wrong field is a `UserError` with file, row and field."""
-    rows = [Row(path, number, row, REMEDY) for number, row in enumerate(read_csv(path, FIELDS, REMEDY), start=2)]
-    return [
-        LayerSpectrum(
-            layer=row.parse("layer", parse_name),
-            shape=row.parse_shape(),
-            eigenvalues=row.parse("eigenvalues", int),
-            alpha=row.parse("alpha", parse_number),
-            xmin=row.parse("xmin", parse_number),
-            fit_quality=row.parse("fit_quality", parse_number),
-            tail=row.parse("tail", int),
-            note=row.values["note"] or "",
-        )
-        for row in rows
-    ]
+def read_fits(path: Path) -> list[LayerSpectrum]:
+    """Read what `write_fits` wrote; a wrong field is a `UserError` with file, row and field."""
+    lines = enumerate(read_csv(path, _FIELDS, _REMEDY), start=2)
+    return [_parse_fit(Row(path, number, line, _REMEDY)) for number, line in lines]
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class Row:
     values: Mapping[str, str]
     remedy: str
 
-    def parse(self, name: str, convert: Callable[[str], Value]) -> Value:
+    def parse(self, name: str, convert: Callable[[str], _Value]) -> _Value:
         """The field `name`; what `convert` refuses is a `UserError` that names it."""
         try:
             return convert((self.values[name] or "").strip())
@@ -79,6 +67,19 @@ class Row:
             problem = f"{self.values['weights']} does not fit shape {self.values['shape']}"
             raise UserError(f"{self.path}: row {self.number}: weights", problem, self.remedy)
         return shape
+
+
+def _parse_fit(row: Row) -> LayerSpectrum:
+    return LayerSpectrum(
+        layer=row.parse("layer", parse_name),
+        shape=row.parse_shape(),
+        eigenvalues=row.parse("eigenvalues", int),
+        alpha=row.parse("alpha", parse_number),
+        xmin=row.parse("xmin", parse_number),
+        fit_quality=row.parse("fit_quality", parse_number),
+        tail=row.parse("tail", int),
+        note=row.values["note"] or "",
+    )
 
 
 def _format(spectrum: LayerSpectrum) -> dict[str, object]:

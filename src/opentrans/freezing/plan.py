@@ -13,9 +13,9 @@ from opentrans.errors import UserError
 from opentrans.freezing.fits import LayerSpectrum, Row, describe_size, format_number, parse_name, parse_number
 from opentrans.system.files import read_csv, write_csv
 
-FIELDS = ("layer", "shape", "weights", "alpha", "fit_quality", "xmin", "frozen", "note")
-YES, NO = ("true", "yes", "1"), ("false", "no", "0")
-REMEDY = "correct the field or make the plan again (plan-freeze)"
+PLAN_FIELDS = ("layer", "shape", "weights", "alpha", "fit_quality", "xmin", "frozen", "note")
+_YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
+_REMEDY = "correct the field or make the plan again (plan-freeze)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PlannedLayer:
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """The plan of a whole backbone: one row a convolution, in network order."""
+    """The plan of a whole network: one row per layer, in network order."""
 
     rows: tuple[PlannedLayer, ...]
 
@@ -47,20 +47,25 @@ class FreezePlan:
         """The names of the frozen layers."""
         return [row.layer for row in self.rows if row.frozen]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each layer by its name."""
+        return {row.layer: row.shape for row in self.rows}
+
     def write(self, path: Path) -> None:
-        """Write as CSV, numbers with six digits, `frozen` as true or false."""
-        write_csv(path, FIELDS, [_format_row(row) for row in self.rows])
+        """Write as CSV: alpha, fit quality and x_min with six digits, `frozen` as true or false."""
+        write_csv(path, PLAN_FIELDS, [_format_row(row) for row in self.rows])
 
     @classmethod
     def read(cls, path: Path) -> "FreezePlan":
         """Read a plan, written or edited; a wrong field is a `UserError` with file, row and field."""
-        rows = enumerate(read_csv(path, FIELDS, REMEDY), start=2)
-        plan = cls(tuple(_parse_row(Row(path, number, row, REMEDY)) for number, row in rows))
-        names = [row.layer for row in plan.rows]
+        lines = enumerate(read_csv(path, PLAN_FIELDS, _REMEDY), start=2)
+        rows = tuple(_parse_row(Row(path, number, line, _REMEDY)) for number, line in lines)
+        names = [row.layer for row in rows]
         repeated = [name for index, name in enumerate(names) if name in names[:index]]
         if repeated:
-            raise UserError(path, f"layer {repeated[0]} is listed twice", REMEDY)
-        return plan
+            raise UserError(path, f"layer {repeated[0]} is listed twice", _REMEDY)
+        return cls(rows)
 
 
 def make_plan(recipe: FreezeRecipe, spectra: Sequence[LayerSpectrum], seed: int) -> FreezePlan:
@@ -73,16 +78,20 @@ def make_plan(recipe: FreezeRecipe, spectra: Sequence[LayerSpectrum], seed: int)
     Of a pruned backbone the paper computes alpha "after pruning, before adopting the masks" (Fig. 6): which weights
     `spectra` are fits of, these or the masked ones, is the recipe's `weights` (`opentrans.freezing.select`).
     """
-    fitted = [index for index, spectrum in enumerate(spectra) if math.isfinite(spectrum.alpha)]
-    count = math.floor(Fraction(str(recipe.ratio)) * len(fitted)) if recipe.method != "none" else 0
+    fitted = [index for index, fit in enumerate(spectra) if math.isfinite(fit.alpha)]
+    # Exact: as a binary float the product could fall below the integer that it stands for.
+    n_frozen = math.floor(Fraction(str(recipe.ratio)) * len(fitted)) if recipe.method != "none" else 0
+
     if recipe.method == "random":
-        chosen = set(np.random.default_rng([seed]).permutation(fitted)[:count].tolist())
+        ordered = np.random.default_rng([seed]).permutation(fitted).tolist()
     else:
-        sign = 1 if recipe.order == "bottom" else -1
-        chosen = set(sorted(fitted, key=lambda index: sign * spectra[index].alpha)[:count])
+        # A stable sort, reversed or not: of equal alphas the earlier layer stays first.
+        ordered = sorted(fitted, key=lambda index: spectra[index].alpha, reverse=recipe.order == "top")
+    frozen = set(ordered[:n_frozen])
+
     rows = (
-        PlannedLayer(s.layer, s.shape, s.alpha, s.fit_quality, s.xmin, index in chosen, s.note)
-        for index, s in enumerate(spectra)
+        PlannedLayer(fit.layer, fit.shape, fit.alpha, fit.fit_quality, fit.xmin, index in frozen, fit.note)
+        for index, fit in enumerate(spectra)
     )
     return FreezePlan(tuple(rows))
 
@@ -105,6 +114,6 @@ def _parse_row(row: Row) -> PlannedLayer:
 
 
 def _parse_flag(text: str) -> bool:
-    if text.casefold() not in YES + NO:
+    if text.casefold() not in _YES + _NO:
         raise ValueError(text)
-    return text.casefold() in YES
+    return text.casefold() in _YES

@@ -1,4 +1,4 @@
-"""Which weights of a backbone alpha is computed of: those in the file, or a pruned backbone's before its mask."""
+"""The weights that alpha is computed from: a backbone's own, or a pruned backbone's before its mask."""
 
 import re
 from collections.abc import Mapping
@@ -12,21 +12,21 @@ from opentrans.pruning.subnetwork import Subnetwork
 def select_convolutions(tensors: Mapping[str, Tensor], prefix: str, where: object) -> dict[str, Tensor]:
     """The convolution weights under `prefix` by the backbone's parameter names, in network order.
 
-    A backbone's four-dimensional tensors are its convolutions; files list names alphabetically, so the numbers
-    in them are put in order.
+    A backbone's four-dimensional tensors are its convolutions.
 
     Raises:
         UserError: naming `where`, when there are none.
     """
-    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    names = sorted((name for name, value in found.items() if value.ndim == 4), key=_natural_key)
+    below = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    # Files list names alphabetically (10 before 2), which is not the order of the network.
+    names = sorted((name for name, value in below.items() if value.ndim == 4), key=_natural_key)
     if not names:
         raise UserError(where, f"no convolution's name starts with {prefix!r}", "give the backbone's --prefix")
-    return {name: found[name] for name in names}
+    return {name: below[name] for name in names}
 
 
 def restore_removed(weights: Mapping[str, Tensor], subnetwork: Subnetwork, where: object) -> dict[str, Tensor]:
-    """Weights before the mask: what remains as `weights` has it, what was pruned as it was when it was removed.
+    """Weights before the mask: the remaining ones from `weights`, the pruned ones as they were when removed.
 
     Fig. 6 computes alpha "before adopting the masks". `weights` may be trained on from the subnetwork.
 
@@ -35,6 +35,7 @@ def restore_removed(weights: Mapping[str, Tensor], subnetwork: Subnetwork, where
     """
     remedy = "find the subnetwork again (find-subnetwork), or take the recipe's weights: masked"
     restored = dict(weights)
+
     for name, mask in subnetwork.masks.items():
         if name not in weights or weights[name].shape != mask.shape:
             raise UserError(f"{where}: {name}", "the subnetwork's mask fits no weight of this backbone", remedy)
@@ -42,8 +43,10 @@ def restore_removed(weights: Mapping[str, Tensor], subnetwork: Subnetwork, where
             continue
         if name not in subnetwork.removed:
             raise UserError(f"{where}: {name}", "the subnetwork does not hold the weights that were removed", remedy)
+
         restored[name] = weights[name].clone()
         restored[name][~mask] = subnetwork.removed[name].to(weights[name].dtype)
+
     return restored
 
 

@@ -26,7 +26,7 @@ HISTOGRAM_BINS = 100
 
 
 def estimate_alphas(
-    weights: Mapping[str, Float[Tensor, "o i kh kw"]], estimator: str = "weightwatcher"
+    weights: Mapping[str, Float[Tensor, "_o _i _kh _kw"]], estimator: str = "weightwatcher"
 ) -> list[LayerSpectrum]:
     """Fit every layer of `weights`, in its order, by ``weightwatcher`` or ``released``."""
     if estimator == "released":
@@ -51,13 +51,16 @@ def fit_tail(values: Float[np.ndarray, " n"]) -> tuple[float, float, float, int]
     Returns:
         alpha, x_min, distance, number of values in the tail.
     """
-    logs, sizes = np.log(values), np.arange(len(values), 0, -1.0)
+    logs = np.log(values)
+    sizes = np.arange(len(values), 0, -1.0)  # of the tail that starts at each value
     excess = np.cumsum(logs[::-1])[::-1] - sizes * logs
+
     lowest, highest = _bound_xmin(values)
     best = (math.nan, math.nan, math.inf, 0)
     for start in np.flatnonzero((values >= lowest) & (values <= highest)):
         if start == len(values) - 1 or excess[start] <= 0:
             continue
+
         alpha = 1 + sizes[start] / excess[start]
         ranks = np.arange(len(values) - start) / sizes[start]
         distance = np.abs(1 - (values[start:] / values[start]) ** (1 - alpha) - ranks).max()
@@ -77,6 +80,7 @@ def _fit_released(name: str, weight: Tensor) -> LayerSpectrum:
     values = compute_spectrum(weight)
     values = values[values > ZERO_EIGENVALUE]
     shape, count = tuple(weight.shape), len(values)
+
     if count < MIN_EIGENVALUES:
         return LayerSpectrum(name, shape, count, note=_describe_small(count))
     alpha, xmin, distance, tail = fit_tail(values)
@@ -115,7 +119,7 @@ def _read_row(name: str, weight: Tensor, row: Mapping[str, Any] | None) -> Layer
 
 
 def _analyze(layers: list[nn.Conv2d]) -> list[dict[str, Any]]:
-    """The table of weightwatcher; layers it passes over are not in it."""
+    """The table of weightwatcher; layers that it skips are not in it."""
     with _quiet():
         import weightwatcher  # slow, and it announces itself on import
 
@@ -130,12 +134,14 @@ def _quiet() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, disabled = list(root.handlers), root.level, root.manager.disable
     logging.disable(logging.CRITICAL)
+
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings(action="ignore"))
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             yield
+
     finally:
         logging.disable(disabled)
         root.handlers[:], root.level = handlers, level

@@ -1,5 +1,9 @@
 """The subnetwork and the freeze plan in other frameworks; each module imports its framework, and only when asked for.
 
-`pytorch`: plain functions. `lightning`, `huggingface`, `detectron2`: hooks and callbacks. `fcclip`: checkpoints of
-the published FC-CLIP.
+`lightning`, `huggingface`, `detectron2`: callbacks and hooks over `schedule`, which knows no framework.
+`fcclip`, `runs`: checkpoints of the published FC-CLIP, as tensors and as a folder of results.
+`named_model`: a model named on the command line.
+
+The callbacks of `lightning` and `huggingface` have the same names on purpose: both frameworks store a callback's state
+under its class name, so a checkpoint could not be resumed after a renaming.
 """

@@ -1,5 +1,6 @@
 """Callbacks for the Trainer of Hugging Face `transformers` that hold a subnetwork and apply a freeze plan."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from opentrans.pruning.subnetwork import Subnetwork
 
 
 class SubnetworkCallback(TrainerCallback):
-    """Holds a subnetwork in the model's backbone; arguments as of `opentrans.integrations.pytorch.apply_subnetwork`.
+    """Holds a subnetwork in the model's backbone; arguments as of `opentrans.pruning.apply.apply_subnetwork`.
 
     A training that resumes from a checkpoint keeps its weights, which must be zero outside the masks.
     """
@@ -30,14 +31,14 @@ class SubnetworkCallback(TrainerCallback):
     ) -> None:
         """Load weights and masks."""
         optimizer: Optimizer | None = kwargs.get("optimizer")
-        held = self.session.start(kwargs["model"], resumed=state.global_step > 0)
+        keeper = self.session.start(kwargs["model"], resumed=state.global_step > 0)
         if optimizer is not None:
-            held.hold(getattr(optimizer, "optimizer", optimizer))  # accelerate wraps it
+            keeper.hold(getattr(optimizer, "optimizer", optimizer))  # accelerate wraps it
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mask weights; the Trainer saves after this."""
-        assert self.session.held is not None
-        self.session.held.apply()
+        assert self.session.keeper is not None
+        self.session.keeper.apply()
 
 
 class FreezePlanCallback(TrainerCallback, ExportableState):
@@ -45,11 +46,11 @@ class FreezePlanCallback(TrainerCallback, ExportableState):
 
     def __init__(
         self,
-        plan: FreezePlan | FreezeRecipe | Path | str,
+        plan: FreezePlan | FreezeRecipe | Path | str | Mapping[str, Any],  # the last as `state` wrote it
         start: int = 0,
         prefix: str = "",
         seed: int = 0,
-        kinds: tuple[str, ...] = ("conv",),
+        kinds: Sequence[str] = ("conv",),
     ) -> None:
         self.schedule = FreezeSchedule(plan, start, prefix, seed, tuple(kinds))
 

@@ -18,7 +18,7 @@ except ModuleNotFoundError:  # the older name of the same package
 
 
 class SubnetworkCallback(Callback):
-    """Holds a subnetwork in the module's backbone; arguments as of `opentrans.integrations.pytorch.apply_subnetwork`.
+    """Holds a subnetwork in the module's backbone; arguments as of `opentrans.pruning.apply.apply_subnetwork`.
 
     The weights are loaded in ``setup``, before Lightning restores a checkpoint: a resumed training keeps its own.
     """
@@ -36,19 +36,19 @@ class SubnetworkCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hold the masks from here on, over what a checkpoint may have restored."""
         self.session.load_weights = False
-        held = self.session.start(pl_module, resumed=bool(trainer.ckpt_path))
+        keeper = self.session.start(pl_module, resumed=bool(trainer.ckpt_path))
         for optimizer in trainer.optimizers:
-            held.hold(optimizer)
+            keeper.hold(optimizer)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Mask gradients before they are clipped."""
-        assert self.session.held is not None
-        self.session.held.mask_gradients()
+        assert self.session.keeper is not None
+        self.session.keeper.mask_gradients()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Mask weights before callbacks look at them; Lightning saves checkpoints last."""
-        assert self.session.held is not None
-        self.session.held.apply()
+        assert self.session.keeper is not None
+        self.session.keeper.apply()
 
     def state_dict(self) -> dict[str, Any]:
         """Saved in checkpoints: which subnetwork it is."""

@@ -1,4 +1,4 @@
-"""A published FC-CLIP checkpoint as a folder of results: teacher, text embeddings, configuration and run."""
+"""A published FC-CLIP checkpoint as a folder of results: teacher, text embeddings, configuration, finished run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
-from opentrans.integrations.fcclip import REMEDY, get_clip, import_state
+from opentrans.integrations.fcclip import FCCLIP_REMEDY, get_clip, import_state
 from opentrans.models.registry import build_target
 from opentrans.runs.find import name_config
 from opentrans.runs.layout import ResultsLayout
@@ -28,7 +28,7 @@ def build_teacher(theirs: Mapping[str, Tensor], config: Config, quick_gelu: bool
         teacher.clip.load_state_dict(get_clip(theirs, where))
     except RuntimeError as error:
         problem = f"its CLIP is not the configured teacher.architecture ({str(error).splitlines()[-1].strip()})"
-        raise UserError(where, problem, REMEDY) from None
+        raise UserError(where, problem, FCCLIP_REMEDY) from None
     return teacher
 
 
@@ -59,6 +59,7 @@ def write_run(
     """
     if settings.kind != "fcclip":
         raise UserError("--target", f"is of kind {settings.kind}", "name a target of kind fcclip")
+
     teacher = build_teacher(theirs, config, quick_gelu, source)
     templates = config.teacher.templates if settings.prompts == "ensemble" else None
     text = embed_vocabulary(teacher, Vocabulary.read(vocabulary), templates)

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
 
-INITIAL_LOG_SCALE = math.log(1 / 0.07)
-SAME_TEXT = 1 - 1e-5  # cosine from which two text embeddings are the same prompt
+_INITIAL_LOG_SCALE = math.log(1 / 0.07)
+_SAME_TEXT = 1 - 1e-5  # cosine from which two text embeddings are the same prompt
 
 
 class TextClassifier(nn.Module):
@@ -27,9 +27,11 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.register_buffer("embeddings", train_text.embeddings.clone())
         self.register_buffer("class_index", train_text.class_index.clone())
-        self.classes, self.max_scale = len(train_text), max_scale
+
+        self.classes = len(train_text)
+        self.max_scale = max_scale
         self.no_object = nn.Parameter(torch.randn(1, train_text.embeddings.shape[1]))
-        self.log_scale = nn.Parameter(torch.tensor(INITIAL_LOG_SCALE))
+        self.log_scale = nn.Parameter(torch.tensor(_INITIAL_LOG_SCALE))
 
     @property
     def train_text(self) -> TextEmbeddings:
@@ -51,10 +53,10 @@ class TextClassifier(nn.Module):
 
     def get_seen(self, text: TextEmbeddings) -> Bool[Tensor, " k"]:
         """Which classes of `text` share a prompt (its embedding) with the training vocabulary."""
-        same = (text.embeddings @ self.embeddings.T > SAME_TEXT).any(-1)
-        return torch.zeros(len(text), dtype=torch.bool, device=same.device).index_put(
-            (text.class_index[same],), same.new_ones(())
-        )
+        same = (text.embeddings @ self.embeddings.T > _SAME_TEXT).any(-1)
+        seen = torch.zeros(len(text), dtype=torch.bool, device=same.device)
+        seen[text.class_index[same]] = True
+        return seen
 
 
 def class_cosines(directions: Float[Tensor, "*n d"], text: TextEmbeddings) -> Float[Tensor, "*n k"]:

@@ -24,15 +24,16 @@ from opentrans.models.target import (
     pad_images,
 )
 
-ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
+_ASPP_DROPOUT = 0.1  # DeepLab's own; torchvision's 0.5 is made for its much longer schedule
 
 
 def make_aspp(channels: int, rates: list[int], width: int) -> ASPP:
     """Torchvision's ASPP; its image-pool branch without batch norm, which fails on a batch of one 1 x 1 map."""
     aspp = ASPP(channels, rates, width)
     pool = aspp.convs[-1]
-    pool[1], pool[2] = nn.Conv2d(channels, width, 1), nn.Identity()
-    aspp.project[3].p = ASPP_DROPOUT
+    pool[1] = nn.Conv2d(channels, width, 1)
+    pool[2] = nn.Identity()
+    aspp.project[3].p = _ASPP_DROPOUT
     return aspp
 
 
@@ -88,12 +89,15 @@ class DeepLabV3(Target):
 
         Means are taken image by image, so that the sum over micro-batches is the loss of the global batch.
         """
-        frame, logits = get_frame(batch.images), self.network(batch.images).permute(0, 3, 1, 2)
+        frame = get_frame(batch.images)
+        logits = self.network(batch.images).permute(0, 3, 1, 2)
         logits = F.interpolate(logits, frame.padded, mode="bilinear", align_corners=False)
         logits = logits[..., : frame.image[0], : frame.image[1]]
-        # One row a pixel: the classes lie beside each other in memory, which makes the softmax several times faster.
+
+        # One row for each pixel: its classes lie side by side in memory, which makes the softmax several times faster.
         rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
         losses = F.cross_entropy(rows, batch.labels.flatten(), ignore_index=IGNORE, reduction="none")
+
         losses = losses.view(len(batch.labels), -1).sum(1)
         labelled = (batch.labels != IGNORE).flatten(1).sum(1).clamp(min=1)
         return {"segmentation": (losses / labelled).mean() * batch.share}

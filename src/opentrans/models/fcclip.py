@@ -48,7 +48,9 @@ class ClassHead(nn.Module):
         hidden = (nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.embed = nn.Sequential(*hidden, nn.Linear(width, embed_dim))
 
-    def forward(self, queries: Tensor, masks: Tensor, features: Tensor) -> Float[Tensor, "b q d"]:
+    def forward(
+        self, queries: Float[Tensor, "b q c"], masks: Float[Tensor, "b q h w"], features: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b q d"]:
         """Embeddings in CLIP's space, not normalised."""
         embeddings: Tensor = self.embed(self.pool_projection(pool_masks(features, masks)) + queries)
         return embeddings
@@ -65,10 +67,12 @@ class FcClip(Target):
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride).requires_grad_(False).eval()
         self.normalize = Normalize(CLIP_MEAN, CLIP_STD)
+
         config = make_config(settings, len(train_text))
         self.head = MaskHead(config, self.backbone.channels)
         self.class_head = ClassHead(settings.width, teacher.embed_dim)
         self.classifier = TextClassifier(train_text, MAX_SCALE)
+
         self.attention_pool = MaskedAttentionPool(teacher, style="fcclip")
         self.register_buffer("clip_scale", torch.tensor(min(teacher.logit_scale, MAX_SCALE)))
         self.exponents = settings.ensemble_seen, settings.ensemble_unseen
@@ -84,6 +88,7 @@ class FcClip(Target):
         """Terms ``class``, ``mask`` and ``dice``, each summed over the decoder's outputs."""
         with torch.no_grad():
             features = self.backbone(pad_images(self.normalize(batch.images)))
+
         outputs = self.head(features)
         terms: dict[str, Tensor] = {}
         for queries, masks in zip(outputs.queries, outputs.masks, strict=True):
@@ -108,12 +113,13 @@ class FcClip(Target):
         features = self.backbone(pad_images(self.normalize(images)))
         outputs = self.head(features)
         masks = outputs.masks[-1]
+
         inside = self.classifier(self.class_head(outputs.queries[-1], masks, outputs.features), vocabulary)
         outside, valid = self._classify_outside(features["res5"], masks, vocabulary)
         return ensemble(inside, outside, self._get_exponents(vocabulary, valid)), masks
 
     def _classify_outside(
-        self, features: Tensor, masks: Tensor, vocabulary: TextEmbeddings
+        self, features: Float[Tensor, "b c y x"], masks: Float[Tensor, "b q h w"], vocabulary: TextEmbeddings
     ) -> tuple[Float[Tensor, "b q k"], Bool[Tensor, "b q"]]:
         """CLIP's logits of the masks, and which masks cover any position of its feature map."""
         inside = F.interpolate(masks, features.shape[-2:], mode="bilinear", align_corners=False) > 0

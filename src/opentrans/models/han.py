@@ -35,14 +35,17 @@ class Han(Target):
         super().__init__()
         self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride)
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+
         config = make_config(settings, len(train_text))
         self.head = MaskHead(config, self.backbone.channels)
         self.class_head = nn.Linear(settings.width, teacher.embed_dim)
         auxiliary = (nn.Linear(settings.width, teacher.embed_dim) for _ in range(settings.decoder_layers))
         self.auxiliary_heads = nn.ModuleList(auxiliary)
+
         self.distillation_weight = settings.distillation_weight
         # Only where it is used: a parameter without gradient would stop distributed training.
         self.student_head = nn.Linear(settings.width, teacher.embed_dim) if settings.distillation_weight else None
+
         self.classifier = TextClassifier(train_text)
         self.criterion = SetCriterion(config, settings.ignore_matched_share)
 
@@ -60,23 +63,27 @@ class Han(Target):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms ``class``, ``mask``, ``dice`` and ``distillation``, each summed over the decoder's outputs."""
         outputs = self._decode(batch.images)
+        heads = [*self.auxiliary_heads, self.class_head]
         terms: dict[str, Tensor] = {}
-        for queries, masks, head in zip(
-            outputs.queries, outputs.masks, [*self.auxiliary_heads, self.class_head], strict=True
-        ):
+
+        for queries, masks, head in zip(outputs.queries, outputs.masks, heads, strict=True):
             logits = self.classifier(head(queries.relu()))
             matches = self.criterion.match(masks, logits, batch.regions)
             layer = self.criterion(masks, logits, batch, matches)
             if self.student_head is not None:
                 layer["distillation"] = self.distillation_weight * self._distill(queries, batch, matches)
             terms = add_terms(terms, layer)
+
         return terms
 
     def _distill(self, queries: Float[Tensor, "b q c"], batch: Batch, matches: Matches) -> Float[Tensor, ""]:
         """TGKD on the matched queries whose region has a teacher embedding; mean over the global batch's images."""
         assert self.student_head is not None
         students = F.normalize(self.student_head(queries), dim=-1)
-        texts, total = self.classifier.class_directions(), 0 * students.sum()
+        texts = self.classifier.class_directions()
+
+        # Starts in the graph, so that a batch without any known region has gradients, too.
+        total = 0 * students.sum()
         for student, regions, (chosen, matched) in zip(students, batch.regions, matches, strict=True):
             known = regions.known[matched]
             if known.any():

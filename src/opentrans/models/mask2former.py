@@ -19,9 +19,10 @@ from opentrans.clip.backbone import STAGES
 from opentrans.config import TargetConfig
 from opentrans.models.target import Batch, Regions, pad_images
 
-CLASS_WEIGHT, MASK_WEIGHT, DICE_WEIGHT, NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
-IGNORE_LABEL = -100  # cross entropy's own
-Matches = list[tuple[Int[Tensor, " m"], Int[Tensor, " m"]]]  # per image: queries, and the regions matched to them
+_CLASS_WEIGHT, _MASK_WEIGHT, _DICE_WEIGHT, _NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
+_IGNORE_LABEL = -100  # cross entropy's own
+# Of each image: queries, and the regions matched to them (as many, but not in every image: hence the underscore).
+Matches = list[tuple[Int[Tensor, " _m"], Int[Tensor, " _m"]]]
 
 
 @dataclass
@@ -46,10 +47,10 @@ def make_config(settings: TargetConfig, classes: int) -> Mask2FormerConfig:
         dim_feedforward=settings.feedforward,
         num_queries=settings.queries,
         train_num_points=settings.train_points,
-        class_weight=CLASS_WEIGHT,
-        mask_weight=MASK_WEIGHT,
-        dice_weight=DICE_WEIGHT,
-        no_object_weight=NO_OBJECT_WEIGHT,
+        class_weight=_CLASS_WEIGHT,
+        mask_weight=_MASK_WEIGHT,
+        dice_weight=_DICE_WEIGHT,
+        no_object_weight=_NO_OBJECT_WEIGHT,
         num_labels=classes,
     )
 
@@ -91,33 +92,44 @@ class SetCriterion(Mask2FormerLoss):
         self.ignored_share = ignored_share
 
     @torch.no_grad()
-    def match(self, masks: Tensor, logits: Tensor, regions: Sequence[Regions]) -> Matches:
+    def match(
+        self, masks: Float[Tensor, "b q h w"], logits: Float[Tensor, "b q k1"], regions: Sequence[Regions]
+    ) -> Matches:
         """Assign a query to every region of each image (Hungarian; class 2, mask 5, dice 5)."""
-        return [self._match_image(masks[i], logits[i], regions[i]) for i in range(len(masks))]
+        return [self._match_image(*image) for image in zip(masks, logits, regions, strict=True)]
 
-    def _match_image(self, masks: Tensor, logits: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
+    def _match_image(
+        self, masks: Float[Tensor, "q h w"], logits: Float[Tensor, "q k1"], regions: Regions
+    ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
         if not len(regions.classes):
-            return regions.classes, regions.classes
-        pairs = self.matcher(masks[None], logits[None], [pad_images(regions.masks)], [regions.classes])[0]
-        return pairs[0].to(masks.device), pairs[1].to(masks.device)
+            return regions.classes, regions.classes  # both empty
 
-    def forward(self, masks: Tensor, logits: Tensor, batch: Batch, matches: Matches) -> dict[str, Tensor]:
+        padded = pad_images(regions.masks)
+        queries, matched = self.matcher(masks[None], logits[None], [padded], [regions.classes])[0]
+        return queries.to(masks.device), matched.to(masks.device)
+
+    def forward(
+        self, masks: Float[Tensor, "b q h w"], logits: Float[Tensor, "b q k1"], batch: Batch, matches: Matches
+    ) -> dict[str, Tensor]:
         """Weighted terms ``class``, ``mask`` and ``dice`` of one decoder layer.
 
         Args:
-            masks: mask logits (b, q, h, w).
-            logits: class logits (b, q, k + 1), no-object last.
+            masks: mask logits.
+            logits: class logits, no-object last.
             batch: regions and the global batch's counts.
             matches: from `match`.
         """
-        terms = {"class": CLASS_WEIGHT * self._class_loss(logits, batch, matches)}
-        if not sum(len(queries) for queries, _ in matches):
+        terms = {"class": _CLASS_WEIGHT * self._class_loss(logits, batch, matches)}
+
+        # The library's mask losses fail without any region; zeros of the graph keep backward alike on all devices.
+        if not any(len(queries) for queries, _ in matches):
             return terms | {"mask": 0 * masks.sum(), "dice": 0 * masks.sum()}
+
         labels = [pad_images(regions.masks).to(masks.dtype) for regions in batch.regions]
         losses = self.loss_masks(masks, labels, matches, batch.global_regions)
-        return terms | {"mask": MASK_WEIGHT * losses["loss_mask"], "dice": DICE_WEIGHT * losses["loss_dice"]}
+        return terms | {"mask": _MASK_WEIGHT * losses["loss_mask"], "dice": _DICE_WEIGHT * losses["loss_dice"]}
 
-    def _class_loss(self, logits: Tensor, batch: Batch, matches: Matches) -> Tensor:
+    def _class_loss(self, logits: Float[Tensor, "b q k1"], batch: Batch, matches: Matches) -> Float[Tensor, ""]:
         """Weighted cross entropy over the sum of weights in the global batch, where every region has its query.
 
         Of ignored labels the sum counts their expected number, which every process knows.
@@ -127,10 +139,11 @@ class SetCriterion(Mask2FormerLoss):
             row[queries] = regions.classes[matched]
             if self.ignored_share:
                 ignored = torch.rand(len(queries), device=logits.device) < self.ignored_share
-                row[queries[ignored]] = IGNORE_LABEL
+                row[queries[ignored]] = _IGNORE_LABEL
+
         total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), self.empty_weight, reduction="sum")
         empty = len(logits) * logits.shape[1] / batch.share - batch.global_regions
-        return total / ((1 - self.ignored_share) * batch.global_regions + NO_OBJECT_WEIGHT * empty)
+        return total / ((1 - self.ignored_share) * batch.global_regions + _NO_OBJECT_WEIGHT * empty)
 
 
 def add_terms(total: dict[str, Tensor], terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,14 +9,14 @@ from opentrans.config import TargetConfig
 from opentrans.models.target import Target
 
 Builder = Callable[[TargetConfig, ClipSource, TextEmbeddings], Target]
-TARGETS: dict[str, Builder] = {}
+BUILDERS: dict[str, Builder] = {}
 
 
 def register(kind: str) -> Callable[[Builder], Builder]:
     """Class decorator: make a target known as `kind`."""
 
     def add(builder: Builder) -> Builder:
-        TARGETS[kind] = builder
+        BUILDERS[kind] = builder
         return builder
 
     return add
@@ -33,4 +33,4 @@ def build_target(settings: TargetConfig, teacher: ClipSource, train_text: TextEm
         train_text: the training vocabulary; region classes and labels index its classes.
     """
     importlib.import_module(f"opentrans.models.{settings.kind}")
-    return TARGETS[settings.kind](settings, teacher, train_text)
+    return BUILDERS[settings.kind](settings, teacher, train_text)

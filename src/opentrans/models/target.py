@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +14,7 @@ from opentrans.models.strips import STRIP_BYTES
 from opentrans.models.tiles import Frame
 
 IGNORE = -1
-DIVISOR = 32  # images are padded to multiples of this, so that every level lies on the same grid
+_DIVISOR = 32  # images are padded to multiples of this, so that every level lies on the same grid
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -94,13 +94,13 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
-def pad_images(images: Float[Tensor, "*b h w"]) -> Float[Tensor, "*b hp wp"]:
-    """Pad (normalised) images or masks with zeros at the right and the bottom to multiples of `DIVISOR`."""
+def pad_images(images: Shaped[Tensor, "*b h w"]) -> Shaped[Tensor, "*b hp wp"]:
+    """Pad (normalised) images or masks with zeros at the right and the bottom to multiples of 32."""
     height, width = images.shape[-2:]
-    return F.pad(images, (0, -width % DIVISOR, 0, -height % DIVISOR))
+    return F.pad(images, (0, -width % _DIVISOR, 0, -height % _DIVISOR))
 
 
-def get_frame(images: Float[Tensor, "*b h w"]) -> Frame:
+def get_frame(images: Shaped[Tensor, "*b h w"]) -> Frame:
     """What the maps of `images` cover after `pad_images`."""
     height, width = images.shape[-2:]
-    return Frame((height + -height % DIVISOR, width + -width % DIVISOR), (height, width))
+    return Frame((height + -height % _DIVISOR, width + -width % _DIVISOR), (height, width))

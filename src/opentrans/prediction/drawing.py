@@ -3,7 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from jaxtyping import Int, UInt
 from PIL import Image, ImageDraw, ImageFont
@@ -17,8 +16,12 @@ SEARCH_SIDE = 256  # where a name goes is looked for on a map of about this size
 
 
 @cache
-def _get_font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu, which comes with matplotlib and has more scripts than Pillow's own font."""
+def _get_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """DejaVu, which comes with matplotlib and has more scripts than Pillow's own font; without matplotlib that one."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError:  # matplotlib belongs to the extra `report`
+        return ImageFont.load_default(size)
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Bold.ttf"), size)
 
 

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from opentrans.pruning.subnetwork import Masks
+from opentrans.pruning.masks import Masks
 
 
-def count_target(total: int, density: float) -> int:
+def count_remaining(total: int, density: float) -> int:
     """How many of `total` weights remain at `density`: ceil(density * total), with `density` taken as a decimal.
 
     Exact rational arithmetic: as a binary float 0.1 * 30 exceeds 3 and would keep 4.
@@ -21,21 +21,25 @@ def count_target(total: int, density: float) -> int:
 
 
 def plan_rounds(total: int, prune_share: float, density: float) -> list[int]:
-    """Kept weights after each round of Algorithm 1.
+    """How many weights remain after each round of Algorithm 1.
 
     A round removes floor(prune_share * remaining), at least one; the last one is clipped so that exactly
     ceil(density * total) remain (22 rounds for 10% and 10%).
     """
-    kept, target, rounds = total, count_target(total, density), []
-    while kept > target:
-        kept = max(target, kept - max(1, math.floor(Fraction(str(prune_share)) * kept)))
-        rounds.append(kept)
+    goal = count_remaining(total, density)
+    rounds: list[int] = []
+    n_kept = total
+    while n_kept > goal:
+        n_removed = max(1, math.floor(Fraction(str(prune_share)) * n_kept))
+        n_kept = max(goal, n_kept - n_removed)
+        rounds.append(n_kept)
+
     return rounds
 
 
 def prune_smallest(
-    weights: Mapping[str, Float[Tensor, "o i kh kw"]], masks: Masks, count: int
-) -> dict[str, Bool[Tensor, "o i kh kw"]]:
+    weights: Mapping[str, Float[Tensor, "_o _i _kh _kw"]], masks: Masks, count: int
+) -> dict[str, Bool[Tensor, "_o _i _kh _kw"]]:
     """Remove the `count` remaining weights of smallest magnitude over all layers together.
 
     Among equal magnitudes the earlier position (order of `masks`, then row-major) goes first.
@@ -50,6 +54,7 @@ def prune_smallest(
     if not 0 <= count <= len(magnitudes):
         raise ValueError(f"cannot remove {count} of {len(magnitudes)} weights")
     removed = _select_smallest(magnitudes, count)
+
     pruned, start = {}, 0
     for name, mask in masks.items():
         stop = start + int(mask.sum())
@@ -71,18 +76,19 @@ def _select_smallest(magnitudes: Float[Tensor, " n"], count: int) -> Bool[Tensor
 
 
 def random_masks(
-    shapes: Mapping[str, tuple[int, ...]], kept: int | Mapping[str, int], seed: int
-) -> dict[str, Bool[Tensor, "o i kh kw"]]:
-    """Masks with exactly `kept` weights at uniformly random places: in all layers together, or in each layer."""
+    shapes: Mapping[str, tuple[int, ...]], n_kept: int | Mapping[str, int], seed: int
+) -> dict[str, Bool[Tensor, "_o _i _kh _kw"]]:
+    """Masks that keep exactly `n_kept` weights at random positions: in all layers together, or in each layer."""
     generator = np.random.default_rng([seed])
-    if isinstance(kept, Mapping):
-        return {name: _draw(math.prod(shape), kept[name], generator).view(shape) for name, shape in shapes.items()}
+    if isinstance(n_kept, Mapping):
+        return {name: _draw(math.prod(shape), n_kept[name], generator).view(shape) for name, shape in shapes.items()}
+
     sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = _draw(sum(sizes), kept, generator).split(sizes)
+    parts = _draw(sum(sizes), n_kept, generator).split(sizes)
     return {name: part.view(shape).clone() for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
-def _draw(total: int, kept: int, generator: np.random.Generator) -> Bool[Tensor, " n"]:
+def _draw(total: int, n_kept: int, generator: np.random.Generator) -> Bool[Tensor, " n"]:
     mask = torch.zeros(total, dtype=torch.bool)
-    mask[torch.from_numpy(generator.choice(total, kept, replace=False, shuffle=False))] = True
+    mask[torch.from_numpy(generator.choice(total, n_kept, replace=False, shuffle=False))] = True
     return mask

@@ -1,6 +1,5 @@
 """A few images of a benchmark: which ones are shown, and what a run predicts for them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,21 +13,10 @@ from opentrans.system.tensors import load_tensors
 PREDICT_AGAIN = "predict the benchmark's images again (predict-benchmark)"
 
 
-def select_images(dataset: PreparedDataset, count: int, ids: Sequence[str]) -> list[int]:
-    """Places of the images to show: those of `ids`, or `count` evenly spaced ones (never chosen by a result).
-
-    Raises:
-        UserError: an id is not in the data set.
-    """
-    if not ids:
-        places = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round()
-        return [int(place) for place in places]
-    known = {record.image_id: place for place, record in enumerate(dataset.records)}
-    unknown = [name for name in ids if name not in known]
-    if unknown:
-        problem = f"the benchmark has no image {unknown[0]!r}"
-        raise UserError("figures.image_ids", problem, f"{dataset.folder / 'index.csv'} lists them")
-    return [known[name] for name in ids]
+def select_images(dataset: PreparedDataset, count: int) -> list[int]:
+    """Positions of `count` evenly spaced images, never chosen by a result; of all images where there are fewer."""
+    positions = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round()
+    return [int(position) for position in positions]
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ class Student(nn.Module):
         return features
 
     def embed_regions(
-        self, features: Float[Tensor, "b c y x"], masks: list[Bool[Tensor, "n h w"]]
-    ) -> list[Float[Tensor, "n d"]]:
+        self, features: Float[Tensor, "b c y x"], masks: list[Bool[Tensor, "_n h w"]]
+    ) -> list[Float[Tensor, "_n d"]]:
         """V_i: L2-normalised embeddings of each image's regions."""
+        # The pool takes equally many masks of every image; what pads them is cut off again.
         count = max(1, *(len(part) for part in masks))
-        inside = torch.stack([resize_masks(part, features.shape[-2:], count) for part in masks])
-        embeddings = F.normalize(self.pool(features, inside), dim=-1)
+        cells = torch.stack([assign_cells(part, features.shape[-2:], count) for part in masks])
+        embeddings = F.normalize(self.pool(features, cells), dim=-1)
         return [row[: len(part)] for row, part in zip(embeddings, masks, strict=True)]
 
     def embed_pixels(self, features: Float[Tensor, "b c y x"]) -> Float[Tensor, "b y x d"]:
@@ -45,23 +46,25 @@ class Student(nn.Module):
         return F.normalize(pool.c_proj(pool.v_proj(features.permute(0, 2, 3, 1))), dim=-1)
 
 
-def resize_masks(
+def assign_cells(
     masks: Bool[Tensor, "n h w"], size: tuple[int, int] | torch.Size, count: int
 ) -> Float[Tensor, "m y x"]:
-    """Region masks on the feature grid, padded with empty ones to `count`.
+    """Region masks on the feature grid, 1 inside and 0 outside, padded with empty ones to `count`.
 
-    A position belongs to a region that covers more than half of it; a region too small for that gets the
-    positions it covers most.
+    A cell belongs to a region that covers more than half of it; a region too small for that gets the cells that it
+    covers most.
     """
     height, width = size
     padded = F.pad(masks.float(), (0, 0, 0, 0, 0, count - len(masks)))
-    covered = F.interpolate(padded[None], (height, width), mode="area")[0]
-    largest = covered.flatten(1).amax(1)[:, None, None]
-    return ((covered > 0.5) | ((covered == largest) & (largest > 0))).float()
+    cover = F.interpolate(padded[None], (height, width), mode="area")[0]
+
+    largest = cover.flatten(1).amax(1)[:, None, None]
+    covered_most = (cover == largest) & (largest > 0)  # a mask of the padding covers nothing anywhere
+    return ((cover > 0.5) | covered_most).float()
 
 
 def embed_classes(text: TextEmbeddings) -> Float[Tensor, "k d"]:
-    """T: one L2-normalised vector a class, the mean of its synonyms."""
+    """T: one L2-normalised vector per class, the mean direction of its synonyms."""
     total = text.embeddings.new_zeros(len(text), text.embeddings.shape[1])
     return F.normalize(total.index_add(0, text.class_index, text.embeddings), dim=-1)
 
@@ -84,18 +87,23 @@ class SearchLoss(nn.Module):
         features = student.extract_features(batch.images)
         known = [part.masks[part.known] for part in batch.regions]
         embeddings = student.embed_regions(features, known)
+
         triples: list[Triple] = [
             (visual, part.embeddings[part.known], self.classes[part.classes[part.known]])
             for visual, part in zip(embeddings, batch.regions, strict=True)
         ]
-        described = sum(len(visual) > 0 for visual in embeddings)
-        everywhere = described if batch.global_described is None else batch.global_described
-        loss: Tensor = self.distillation(triples) * (described / max(1, everywhere))
-        return loss + batch.share * self._segment(student, features, batch.labels) if self.segments else loss
+
+        # The distillation loss is a mean over images with a known region: weighted by this batch's part of them.
+        n_described = len([visual for visual in embeddings if len(visual)])
+        n_everywhere = n_described if batch.global_described is None else batch.global_described
+        loss: Tensor = self.distillation(triples) * (n_described / max(1, n_everywhere))
+        if self.segments:
+            loss = loss + batch.share * self._segment(student, features, batch.labels)
+        return loss
 
     def _segment(self, student: Student, features: Tensor, labels: Tensor) -> Float[Tensor, ""]:
         scores = self.logit_scale * student.embed_pixels(features) @ self.text.embeddings.T
-        small = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0].long()
         logits = self.text.class_scores(scores).flatten(0, 2)
+        small = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0].long()
         total = F.cross_entropy(logits, small.flatten(), ignore_index=IGNORE, reduction="sum")
         return total / (small != IGNORE).sum().clamp(min=1)

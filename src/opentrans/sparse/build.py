@@ -10,19 +10,20 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from opentrans.errors import UserError
 from opentrans.system.files import atomic_path, get_cache_folder
 
-SOURCE = Path(__file__).with_name("kernel.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread")
-POINTER, INT32, INT64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
-ARGUMENTS = (
-    POINTER, POINTER, INT32, INT32, *(POINTER,) * 5, INT64, INT32, INT32, INT64, INT64, *(POINTER,) * 3,
-    INT32, INT32, POINTER,
+_SOURCE = Path(__file__).with_name("kernel.cpp")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread")
+_POINTER, _INT32, _INT64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+_ARGUMENTS = (
+    _POINTER, _POINTER, _INT32, _INT32, *(_POINTER,) * 5, _INT64, _INT32, _INT32, _INT64, _INT64, *(_POINTER,) * 3,
+    _INT32, _INT32, _POINTER,
 )  # fmt: skip
 Kernel = Callable[..., None]
-logger = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @cache
@@ -33,28 +34,31 @@ def load_kernel() -> Kernel | None:
     """
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
-        logger.warning("no C++ compiler: the subnetwork runs dense; install g++ or set CXX")
+        _logger.warning("no C++ compiler: the subnetwork runs dense; install g++ or set CXX")
         return None
+
     library = get_cache_folder("kernels") / f"{_identify(compiler)}.so"
     if not library.exists():
         try:
             with atomic_path(library) as temporary:
-                subprocess.run([compiler, *FLAGS, SOURCE, "-o", temporary], check=True, capture_output=True, text=True)
+                subprocess.run(
+                    [compiler, *_FLAGS, _SOURCE, "-o", temporary], check=True, capture_output=True, text=True
+                )
         except subprocess.CalledProcessError as error:
-            logger.warning("the sparse kernel does not compile, the subnetwork runs dense: %s", error.stderr.strip())
+            _logger.warning("the sparse kernel does not compile, the subnetwork runs dense: %s", error.stderr.strip())
             return None
         except UserError as error:  # the cache cannot be written to
-            logger.warning("the sparse kernel is not kept, the subnetwork runs dense: %s", error)
+            _logger.warning("the sparse kernel is not kept, the subnetwork runs dense: %s", error)
             return None
-    function = ctypes.CDLL(str(library)).opentrans_sparse_conv
-    function.argtypes, function.restype = ARGUMENTS, None
-    kernel: Kernel = function
-    return kernel
+
+    kernel = ctypes.CDLL(str(library)).opentrans_sparse_conv
+    kernel.argtypes, kernel.restype = _ARGUMENTS, None
+    return cast(Kernel, kernel)
 
 
 def _identify(compiler: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    parts = [SOURCE.read_text(encoding="utf-8"), *FLAGS, version, platform.machine(), _get_processor()]
+    parts = [_SOURCE.read_text(encoding="utf-8"), *_FLAGS, version, platform.machine(), _get_processor()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 LANES = 16
-SLACK = 2 * LANES  # the kernel reads whole segments (of pairs, where it pools): values beyond the last row
-WASTE = 2  # a buffer may be this many times as large as what it is used for
+_SLACK = 2 * LANES  # the kernel reads whole segments (of pairs, where it pools): values beyond the last row
+_WASTE = 2  # a buffer may be this many times as large as what it is used for
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Values that a buffer needs."""
-        return self.channels * self.plane + SLACK
+        return self.channels * self.plane + _SLACK
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,18 @@ class Memory:
     def take_buffer(self, size: int) -> Float[Tensor, " n"]:
         """At least `size` values."""
         with self._lock:
-            fitting = [place for place, array in enumerate(self._free) if size <= len(array) <= WASTE * size]
-            place = min(fitting, key=lambda place: len(self._free[place]), default=None)
-            array = np.empty(size, np.float32) if place is None else self._free.pop(place)
+            fitting = [index for index, array in enumerate(self._free) if size <= len(array) <= _WASTE * size]
+            smallest = min(fitting, key=lambda index: len(self._free[index]), default=None)
+            array = np.empty(size, np.float32) if smallest is None else self._free.pop(smallest)
             self._used.add(id(array))
+
+        # The tensor holds a view, so that the view's end, not the array's, frees the buffer.
         view = array[:]
         finalize(view, self._free.append, array).atexit = False
         return torch.from_numpy(view)
 
     def drop_unused(self) -> None:
-        """Give back to the system what was not used since the last call, as after a larger image."""
+        """Free the buffers that were not used since the last call, for example those of a larger image."""
         with self._lock:
             self._free[:] = [array for array in self._free if id(array) in self._used]
             self._used.clear()

@@ -1,5 +1,7 @@
 """A subnetwork's trunk at inference: pruned convolutions cost what is left of them."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,8 +25,11 @@ def sparsify(backbone: ClipBackbone, max_density: float = MAX_DENSITY) -> nn.Mod
         remain, it is the backbone itself.
     """
     weights = [layer.weight for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
-    density = sum(int(w.count_nonzero()) for w in weights) / sum(w.numel() for w in weights)
-    kernel = load_kernel() if weights[0].device.type == "cpu" and density <= max_density else None
+    density = sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
+    if weights[0].device.type != "cpu" or density > max_density:
+        return backbone
+
+    kernel = load_kernel()
     return backbone if kernel is None else SparseTrunk(backbone, kernel)
 
 
@@ -34,15 +39,18 @@ class SparseTrunk(nn.Module):
     def __init__(self, backbone: ClipBackbone, kernel: Kernel) -> None:
         super().__init__()
         self.channels = backbone.channels
+        self.memory = Memory()
+
+        # The kernel has no stride: the first convolution runs over the image's four phases.
         weight, bias = fold(backbone.conv1, backbone.bn1)
         self.stem = [
             SparseConv(kernel, _split_weight(weight), bias, dilation=1),
             _sparse(kernel, backbone.conv2, backbone.bn2),
             _sparse(kernel, backbone.conv3, backbone.bn3),
         ]
+
         stages = (backbone.layer1, backbone.layer2, backbone.layer3, backbone.layer4)
         self.stages = [[_Block(kernel, block) for block in stage if isinstance(block, Bottleneck)] for stage in stages]
-        self.memory = Memory()
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
@@ -50,20 +58,22 @@ class SparseTrunk(nn.Module):
         maps = [self._run(image) for image in images]
         self.memory.drop_unused()
         if len(maps) == 1:
-            return {stage: found[None] for stage, found in maps[0].items()}  # no copy
-        return {stage: torch.stack([found[stage] for found in maps]) for stage in STAGES}
+            return {stage: features[None] for stage, features in maps[0].items()}  # no copy
+        return {stage: torch.stack([features[stage] for features in maps]) for stage in STAGES}
 
     def _run(self, image: Float[Tensor, "3 h w"]) -> dict[str, Tensor]:
         maps = _split(image, self.memory)
         for convolution, border in zip(self.stem, (1, 1, 0), strict=True):
             maps = convolution(maps, self.memory, border, True)
-        found, pool = {}, 2
+
+        # The stem ends with a mean of 2 x 2 pixels, which the first block's convolutions take over.
+        features, pool = {}, 2
         for name, blocks in zip(STAGES, self.stages, strict=True):
             for block in blocks:
                 maps = block(maps, self.memory, pool)
                 pool = 1
-            found[name] = maps.view()
-        return found
+            features[name] = maps.view()
+        return features
 
 
 class _Block:
@@ -74,8 +84,10 @@ class _Block:
             _sparse(kernel, convolution, norm)
             for convolution, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3))
         ]
+
         kernel_size = block.avgpool.kernel_size if isinstance(block.avgpool, nn.AvgPool2d) else 1
         self.stride = kernel_size if isinstance(kernel_size, int) else kernel_size[0]
+
         self.shortcut: SparseConv | None = None
         if block.downsample is not None:
             convolution, norm = block.downsample[1], block.downsample[2]
@@ -97,16 +109,20 @@ def _sparse(kernel: Kernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Spa
 def _split(image: Float[Tensor, "3 h w"], memory: Memory) -> Maps:
     """The image's four phases (even and odd rows and columns) as channels."""
     channels, height, width = image.shape
-    maps = memory.take(Layout(4 * channels, -(-height // 2), -(-width // 2), 1))
+    maps = memory.take(Layout(4 * channels, math.ceil(height / 2), math.ceil(width / 2), 1))
     phases = maps.view().unflatten(0, (channels, 2, 2))
+
     for down in (0, 1):
         for right in (0, 1):
             phase = image[:, down::2, right::2]
             phases[:, down, right, : phase.shape[1], : phase.shape[2]] = phase
+
+    # Beyond the last row and column of an odd size; the memory holds anything there.
     if height % 2:
         phases[:, 1, :, -1] = 0
     if width % 2:
         phases[:, :, 1, :, -1] = 0
+
     return maps
 
 

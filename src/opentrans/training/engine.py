@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from opentrans.config import TrainingConfig
 from opentrans.models.target import Target
-from opentrans.pruning.subnetwork import MaskKeeper
+from opentrans.pruning.masks import MaskKeeper
 from opentrans.system.files import write_csv
 from opentrans.system.signals import defer_signals
 from opentrans.training.bad_batch import NotFinite, refuse_batch

@@ -8,7 +8,7 @@ from opentrans.clip.backbone import get_prunable
 from opentrans.config import SubnetworkRecipe, TrainingConfig
 from opentrans.errors import UserError
 from opentrans.pruning.magnitude import plan_rounds, prune_smallest
-from opentrans.pruning.subnetwork import MaskKeeper, Masks, count_kept
+from opentrans.pruning.masks import MaskKeeper, Masks, count_kept
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class JointPruning:
         if rest or not 1 <= number <= len(self.kept):
             return None
         weights, masks = get_prunable(backbone), find_masks(backbone)
-        keeper = MaskKeeper(backbone, prune_smallest(weights, masks, count_kept(masks) - self.kept[number - 1]))
+        keeper = MaskKeeper(weights, prune_smallest(weights, masks, count_kept(masks) - self.kept[number - 1]))
         keeper.apply()
         return keeper
 
@@ -45,7 +45,7 @@ class JointPruning:
         if done and count_kept(masks) != self.kept[done - 1]:
             problem = f"{count_kept(masks)} weights are not zero, {self.kept[done - 1]} remain after round {done}"
             raise UserError(where, problem, "delete it and run the training again")
-        return MaskKeeper(backbone, masks)
+        return MaskKeeper(get_prunable(backbone), masks)
 
 
 def find_masks(backbone: nn.Module) -> Masks:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from opentrans.clip.backbone import get_prunable
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
@@ -17,10 +18,10 @@ from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TrainingCon
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.freezing.apply import apply_freeze_plan
-from opentrans.freezing.plan import FreezePlan
 from opentrans.models.registry import build_target
 from opentrans.models.target import Target
-from opentrans.pruning.subnetwork import MaskKeeper, Subnetwork
+from opentrans.pruning.masks import MaskKeeper
+from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.runs.table import get_named
 from opentrans.system.device import select_device
 from opentrans.system.files import sha256
@@ -45,9 +46,9 @@ def build_run(args: argparse.Namespace) -> TrainingRun:
     subnetwork.apply_to(target.backbone)
     target.to(select_device(config.device))
     if args.plan:
-        apply_freeze_plan(target.backbone, FreezePlan.read(args.plan))
+        apply_freeze_plan(target.backbone, args.plan, strict=True)
     data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
-    keeper = MaskKeeper(target.backbone, subnetwork.masks)
+    keeper = MaskKeeper(get_prunable(target.backbone), subnetwork.masks)
     training, pruning = settings.training, None
     if subnetwork.metadata.get("method") == "joint":
         training, pruning = plan_joint_pruning(target, training, subnetwork)

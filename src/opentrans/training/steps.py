@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from opentrans.config import SubnetworkRecipe, TrainingConfig
 from opentrans.models.target import Batch
-from opentrans.pruning.subnetwork import MaskKeeper
+from opentrans.pruning.masks import MaskKeeper
 from opentrans.training.bad_batch import NotFinite
 from opentrans.training.data import Example, TrainingData, collate
 from opentrans.training.devices import (

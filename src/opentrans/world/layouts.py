@@ -56,16 +56,19 @@ def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     captions: list[dict[str, Any]] = []
+
     for number, scene in enumerate(scenes, start=1):
         stem = f"{number:012d}"
         ids, segments = _coco_segments(scene, number)
         save_image(root / f"coco/{split}2017/{stem}.jpg", scene.image)
         coded = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
         save_image(root / f"coco/panoptic_{split}2017/{stem}.png", coded)
+
         height, width = ids.shape
         images.append({"id": number, "file_name": f"{stem}.jpg", "height": height, "width": width})
         annotations.append({"image_id": number, "file_name": f"{stem}.png", "segments_info": segments})
         captions.append({"image_id": number, "id": number, "caption": scene.caption})
+
     folder = root / "coco/annotations"
     panoptic = {"images": images, "annotations": annotations, "categories": categories}
     save_text(folder / f"panoptic_{split}2017.json", json.dumps(panoptic))
@@ -77,9 +80,10 @@ def _coco_segments(scene: Scene, number: int) -> tuple[np.ndarray, list[dict[str
     index_of = {concept: index for index, concept in enumerate(VOCABULARIES["coco"].concepts)}
     ids = np.zeros(scene.concepts.shape, np.int32)
     segments = []
-    for place, (concept, mask) in enumerate(scene.regions(), start=1):
-        identifier = place * 65536 + number % 256 * 256 + concept
+    for position, (concept, mask) in enumerate(scene.regions(), start=1):
+        identifier = position * 65536 + number % 256 * 256 + concept
         ids[mask] = identifier
+
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
         segments.append(
@@ -95,18 +99,21 @@ def _coco_segments(scene: Scene, number: int) -> tuple[np.ndarray, list[dict[str
 
 
 # The label ids that count in Cityscapes; the others (0..6 and so on) are void.
-CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
 def write_cityscapes(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     """``cityscapes/``: images and labelIds; ``labels.json`` tells that ids mean this world's classes."""
     names = written_names("cityscapes")
-    void = [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in CITYSCAPES_IDS]
-    labels = [{"name": name, "id": CITYSCAPES_IDS[i], "trainId": i} for i, name in enumerate(names)]
-    save_text(
-        root / "cityscapes/labels.json", json.dumps(sorted(labels + void, key=lambda entry: entry["id"]), indent=1)
-    )
-    table = make_table(VOCABULARIES["cityscapes"].concepts, CITYSCAPES_IDS, 4).astype(np.uint8)
+    entries: list[dict[str, Any]] = [
+        {"name": name, "id": identifier, "trainId": index}
+        for index, (name, identifier) in enumerate(zip(names, _CITYSCAPES_IDS, strict=True))
+    ]
+    entries += [{"name": f"void {i}", "id": i, "trainId": 255} for i in range(34) if i not in _CITYSCAPES_IDS]
+    entries.sort(key=lambda entry: entry["id"])
+    save_text(root / "cityscapes/labels.json", json.dumps(entries, indent=1))
+
+    table = make_table(VOCABULARIES["cityscapes"].concepts, _CITYSCAPES_IDS, 4).astype(np.uint8)
     for number, scene in enumerate(scenes):
         city = ("mintown", "newport")[number % 2]
         stem = f"{split}/{city}/{city}_{number:06d}_000019"
@@ -118,9 +125,9 @@ def write_ade150(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     """``ADEChallengeData2016/``: label 0 is anything else, class k is stored as k + 1."""
     names = written_names("ade150")
     rows = [f"{index}\t0.0\t0\t0\t{name}" for index, name in enumerate(names, start=1)]
-    save_text(
-        root / "ADEChallengeData2016/objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]) + "\n"
-    )
+    lines = ["Idx\tRatio\tTrain\tVal\tName", *rows]
+    save_text(root / "ADEChallengeData2016/objectInfo150.txt", "\n".join(lines) + "\n")
+
     table = make_table(VOCABULARIES["ade150"].concepts, range(1, len(names) + 1), 0).astype(np.uint8)
     folder = {"train": "training", "val": "validation"}[split]
     for number, scene in enumerate(scenes, start=1):
@@ -143,6 +150,7 @@ def write_voc2012(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     folder = root / "VOCdevkit/VOC2012"
     names = written_names("pas20")
     save_text(folder / "labels.txt", "\n".join(names) + "\n")
+
     table = make_table(VOCABULARIES["pas20"].concepts, range(1, len(names) + 1), 0).astype(np.uint8)
     stems = []
     for number, scene in enumerate(scenes, start=1):
@@ -150,6 +158,7 @@ def write_voc2012(root: Path, split: str, scenes: Iterable[Scene]) -> None:
         save_image(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
         label = np.where(_outline(scene.objects), np.uint8(255), table[scene.concepts])
         save_image(folder / f"SegmentationClass/{stems[-1]}.png", label, voc_palette())
+
     save_text(folder / f"ImageSets/Segmentation/{split}.txt", "\n".join(stems) + "\n")
 
 
@@ -168,14 +177,17 @@ def write_pascal_context(root: Path, split: str, scenes: Iterable[Scene]) -> Non
     values = {concept: value for value, concept in enumerate(concepts, start=1)}
     lines = [f"{value}: {name}" for value, name in enumerate(written_names("pc459"), start=1)]
     save_text(folder / "labels.txt", "\n".join(lines) + "\n")
+
     narrow = sorted(values[concept] for concept in VOCABULARIES["pc59"].concepts)
     save_text(folder / "59_ids.txt", "\n".join(map(str, [0, *narrow])) + "\n")
+
     table = make_table(concepts, list(values.values()), 0).astype(np.uint16)
     stems = []
     for number, scene in enumerate(scenes, start=1):
         stems.append(f"2010_{number:06d}")
         save_image(folder / f"JPEGImages/{stems[-1]}.jpg", scene.image)
         _save_mat(folder / f"trainval/{stems[-1]}.mat", table[scene.concepts])
+
     save_text(folder / f"pascalcontext_{split}.txt", "\n".join(stems) + "\n")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from opentrans.errors import UserError
 
-COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
+_COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 PATTERNS = ("plain", "striped", "dotted", "checkered", "ringed")
 SHAPES = ("circle", "square", "triangle", "star", "cross", "heart")
 STUFF = ("sky", "brick", "sand", "water", "grass", "wood", "gravel", "snow", "asphalt", "tile")
@@ -26,14 +26,14 @@ SYNONYMS = {
     "water": "sea",
     "grass": "lawn",
 }
-THINGS = tuple(product(COLOURS, PATTERNS, SHAPES))
+THINGS = tuple(product(_COLOURS, PATTERNS, SHAPES))
 FIRST_STUFF = len(THINGS)
 CONCEPTS = FIRST_STUFF + len(STUFF)
 # One pattern in five is withheld from each pair of colour and shape: every word and every pair is captioned.
 HELD_OUT = tuple(
     index
     for index, (colour, pattern, shape) in enumerate(THINGS)
-    if (COLOURS.index(colour) + 2 * PATTERNS.index(pattern) + 3 * SHAPES.index(shape)) % len(PATTERNS) == 0
+    if (_COLOURS.index(colour) + 2 * PATTERNS.index(pattern) + 3 * SHAPES.index(shape)) % len(PATTERNS) == 0
 )
 CAPTIONED = tuple(index for index in range(FIRST_STUFF) if index not in HELD_OUT)
 
@@ -74,6 +74,7 @@ def _make_vocabularies() -> dict[str, WorldVocabulary]:
     rng = np.random.default_rng(20240407)
     trained = tuple(int(index) for index in rng.permutation(CAPTIONED)[:40])
     unseen = tuple(int(i) for i in rng.permutation([i for i in range(FIRST_STUFF) if i not in trained]))
+
     # pc59 takes the first of what pc459 takes, because their images and label maps are shared.
     sizes = {
         "coco": (40, 0, 10),
@@ -84,11 +85,12 @@ def _make_vocabularies() -> dict[str, WorldVocabulary]:
         "pas20": (4, 8, 0),
     }
     vocabularies = {key: _draw(rng, trained, unseen, size) for key, size in sizes.items()}
+
     wide = vocabularies["pc459"]
-    narrow = tuple(
-        sorted((*[i for i in wide.things if i in trained][:18], *[i for i in wide.things if i in unseen][:16]))
-    )
-    vocabularies["pc59"] = WorldVocabulary(narrow, wide.stuff[:8])
+    seen_things = [index for index in wide.things if index in trained][:18]
+    unseen_things = [index for index in wide.things if index in unseen][:16]
+    vocabularies["pc59"] = WorldVocabulary(tuple(sorted(seen_things + unseen_things)), wide.stuff[:8])
+
     return vocabularies
 
 
@@ -110,9 +112,9 @@ def written_names(benchmark: str) -> list[str]:
     the words round, VOC speaks in synonyms, Cityscapes plainly.
     """
     if benchmark not in VOCABULARIES:
-        raise UserError(
-            f"benchmark {benchmark}", "the mini world has no such vocabulary", f"take one of {[*VOCABULARIES]}"
-        )
+        problem = "the mini world has no such vocabulary"
+        raise UserError(f"benchmark {benchmark}", problem, f"take one of {[*VOCABULARIES]}")
+
     concepts = VOCABULARIES[benchmark].concepts
     if benchmark == "coco":
         return [_coco_name(concept) for concept in concepts]

@@ -3,11 +3,13 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
 
 from opentrans.config import WorldConfig
+from opentrans.data.sources.base import WORLD_MARKER
 from opentrans.errors import UserError
 from opentrans.system.files import sha256, write_json
 from opentrans.system.folders import atomic_folder
@@ -37,9 +39,8 @@ SETS: dict[str, tuple[str, str, LayoutWriter]] = {
     "pascal_context": ("pc459", "val", write_pascal_context),
 }
 ADE847_SETS = {"ade847_train": "train", "ade847": "val"}
-MARKER = "world.json"
-MANIFEST = "manifest.json"
-ENTRIES = {"coco", "cityscapes", "ADEChallengeData2016", RELEASE, "VOCdevkit", "captions", MARKER, MANIFEST}
+_MANIFEST = "manifest.json"
+_ENTRIES = {"coco", "cityscapes", "ADEChallengeData2016", RELEASE, "VOCdevkit", "captions", WORLD_MARKER, _MANIFEST}
 
 
 def make_world(config: WorldConfig, root: Path) -> None:
@@ -52,17 +53,20 @@ def make_world(config: WorldConfig, root: Path) -> None:
     if config.images.keys() != wanted:
         wrong = min(config.images.keys() ^ wanted)
         raise UserError(f"config: world.images.{wrong}", "missing or unknown set", f"give exactly {sorted(wanted)}")
-    with atomic_folder(root, ENTRIES) as folder:
+
+    with atomic_folder(root, _ENTRIES) as folder:
         with open_pool(2) as pool:
             parts = [pool.submit(write, config, folder) for write in (_write_sets, _write_captions)]
             for part in parts:
                 part.result()
-        write_json(folder / MARKER, config.model_dump(mode="json"))
+        write_json(folder / WORLD_MARKER, config.model_dump(mode="json"))
+
+        # Last, so that a world with a manifest is whole.
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         entries = {
             str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
         }
-        write_json(folder / MANIFEST, entries)
+        write_json(folder / _MANIFEST, entries)
 
 
 def _write_sets(config: WorldConfig, folder: Path) -> None:
@@ -72,19 +76,22 @@ def _write_sets(config: WorldConfig, folder: Path) -> None:
     write_ade847(folder, _scenes(config, "ade847_train"), _scenes(config, "ade847"))
 
 
-def _scenes(config: WorldConfig, key: str) -> "tqdm[Scene]":
+def _scenes(config: WorldConfig, key: str) -> Iterator[Scene]:
     """The scenes of one set; those outside training also show things that the set does not name."""
     benchmark = SETS[key][0] if key in SETS else "ade847"
     vocabulary = VOCABULARIES[benchmark]
+
     strange: tuple[int, ...] = ()
     if key in ADE847_SETS:
         strange = STRANGE_IN[ADE847_SETS[key]]
     elif benchmark != "coco":
         strange = tuple(concept for concept in range(FIRST_STUFF) if concept not in vocabulary.things)
+
+    # VOC's vocabulary has no stuff, its scenes have.
     stuff = vocabulary.stuff or VOCABULARIES["coco"].stuff
     count = config.images[key]
     scenes = make_scenes(config.seed, key, count, config.image_size, vocabulary.things, stuff, strange)
-    return tqdm(scenes, f"make {key}", count, file=sys.stderr, leave=False, mininterval=1)
+    yield from tqdm(scenes, f"make {key}", count, file=sys.stderr, leave=False, mininterval=1)
 
 
 def _write_captions(config: WorldConfig, folder: Path) -> None:
@@ -93,18 +100,22 @@ def _write_captions(config: WorldConfig, folder: Path) -> None:
     sizes = config.caption_image_size, config.image_size
     test = max(len(HELD_OUT), config.caption_images // 20)
     rows: list[dict[str, str]] = []
+
     captioned = make_training_images(config.seed, config.caption_images, *sizes)
     for each in tqdm(captioned, "make captions", config.caption_images, file=sys.stderr, leave=False, mininterval=1):
         rows.append(_write_captioned(folder, len(rows), "train", each))
     for each in make_test_images(config.seed, test, *sizes):
         rows.append(_write_captioned(folder, len(rows), "test", each))
+
     with (folder / "captions.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, CAPTION_FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
     names = [name(concept) for concept in range(CONCEPTS)]
     content = {"names": names, "things": names[:FIRST_STUFF], "stuff": names[FIRST_STUFF:]}
-    save_text(folder / "heldout.json", json.dumps(content | {"heldout": [name(i) for i in HELD_OUT]}, indent=1) + "\n")
+    content["heldout"] = [name(concept) for concept in HELD_OUT]
+    save_text(folder / "heldout.json", json.dumps(content, indent=1) + "\n")
 
 
 def _write_captioned(folder: Path, number: int, split: str, each: Captioned) -> dict[str, str]:

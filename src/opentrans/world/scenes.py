@@ -1,5 +1,6 @@
 """Scenes: two to five things over one or two kinds of stuff, with what is where."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
@@ -10,8 +11,8 @@ from jaxtyping import Int, UInt8
 from opentrans.world.drawing import draw_stuff, draw_thing, light
 from opentrans.world.lexicon import FIRST_STUFF, STUFF, name
 
-MOST_OVERLAP = 0.2  # of the new object's box with what is there already
-UNLABELLED = -1
+_MOST_OVERLAP = 0.2  # of the new object's box with what is there already
+_UNLABELLED = -1
 
 
 def make_generator(seed: int, *key: str | int) -> np.random.Generator:
@@ -30,9 +31,9 @@ class Scene:
     @property
     def caption(self) -> str:
         """What is in it, by plain names."""
-        found = np.unique(self.concepts[self.concepts >= 0])
-        things = [f"a {name(int(concept))}" for concept in found if concept < FIRST_STUFF]
-        stuff = [name(int(concept)) for concept in found if concept >= FIRST_STUFF]
+        shown = np.unique(self.concepts[self.concepts >= 0])
+        things = [f"a {name(int(concept))}" for concept in shown if concept < FIRST_STUFF]
+        stuff = [name(int(concept)) for concept in shown if concept >= FIRST_STUFF]
         return " and ".join(things) + " on " + " and ".join(stuff)
 
     def regions(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -52,8 +53,11 @@ def make_scenes(
     """
     rng = make_generator(seed, key)
     sizes = rng.integers(2, 6, count)
-    rounds = -(-int(sizes.sum()) // len(things))
+
+    # As with cards: every thing is dealt once before any is dealt again.
+    rounds = math.ceil(int(sizes.sum()) / len(things))
     deck = np.concatenate([rng.permutation(things) for _ in range(rounds)])
+
     for index, start in enumerate(np.cumsum(sizes) - sizes):
         image_rng = make_generator(seed, key, index)
         chosen = [int(concept) for concept in deck[start : start + sizes[index]]]
@@ -66,15 +70,20 @@ def draw_scene(things: Sequence[int], stuff: Sequence[int], size: int, rng: np.r
     """One scene; things that find no free place are left out."""
     canvas, concepts = _draw_ground(stuff, size, rng)
     objects = np.zeros((size, size), np.int32)
+
     for number, concept in enumerate(things, start=1):
         side = int(size * rng.uniform(0.27, 0.46))
-        place = _find_place(objects, side, rng)
-        if place is None:
+        corner = _find_corner(objects, side, rng)
+        if corner is None:
             continue
-        box = np.s_[place[0] : place[0] + side, place[1] : place[1] + side]
+
+        top, left = corner
+        box = np.s_[top : top + side, left : left + side]
         mask, paint = draw_thing(concept, side, rng)
         canvas[box][mask] = paint[mask]
-        concepts[box][mask], objects[box][mask] = concept, number
+        concepts[box][mask] = concept
+        objects[box][mask] = number
+
     return Scene(light(canvas, rng), concepts, objects)
 
 
@@ -83,19 +92,23 @@ def _draw_ground(stuff: Sequence[int], size: int, rng: np.random.Generator) -> t
     kinds = [int(kind) for kind in rng.permutation(stuff)[:2]]
     canvas = draw_stuff(STUFF[kinds[0] - FIRST_STUFF], size, size, rng)
     concepts = np.full((size, size), kinds[0], np.int32)
+
     if len(kinds) == 2 and rng.random() < 0.6:
         x = np.linspace(-1, 1, size)
         edge = size * (rng.uniform(0.3, 0.7) + rng.uniform(-0.2, 0.2) * x + 0.04 * np.sin(4 * x + rng.uniform(0, 6)))
+
         below = np.arange(size)[:, None] - edge[None]
         canvas = np.where(below[..., None] > 0, draw_stuff(STUFF[kinds[1] - FIRST_STUFF], size, size, rng), canvas)
         concepts[below > 0] = kinds[1]
-        concepts[np.abs(below) < 0.7] = UNLABELLED
+        concepts[np.abs(below) < 0.7] = _UNLABELLED
+
     return canvas, concepts
 
 
-def _find_place(objects: np.ndarray, side: int, rng: np.random.Generator) -> tuple[int, int] | None:
+def _find_corner(objects: Int[np.ndarray, "h w"], side: int, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Top and left of a box with little in it, or None if a dozen draws find none."""
     for _ in range(12):
         top, left = (int(value) for value in rng.integers(0, objects.shape[0] - side + 1, 2))
-        if np.mean(objects[top : top + side, left : left + side] > 0) <= MOST_OVERLAP:
+        if np.mean(objects[top : top + side, left : left + side] > 0) <= _MOST_OVERLAP:
             return top, left
     return None

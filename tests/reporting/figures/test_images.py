@@ -45,12 +45,9 @@ def predictions(tmp_path, dataset):
     return [Predictions.read(path) for path in sorted(tmp_path.rglob("*.safetensors"))]
 
 
-def test_images_are_evenly_spaced_or_those_that_are_named(dataset):
-    assert select_images(dataset, 3, []) == [0, 2, 4]
-    assert select_images(dataset, 9, []) == [0, 1, 2, 3, 4]
-    assert select_images(dataset, 3, ["p3", "p1"]) == [3, 1]
-    with pytest.raises(UserError, match="the benchmark has no image 'p9'"):
-        select_images(dataset, 3, ["p9"])
+def test_images_are_evenly_spaced(dataset):
+    assert select_images(dataset, 3) == [0, 2, 4]
+    assert select_images(dataset, 9) == [0, 1, 2, 3, 4]
 
 
 def test_a_row_is_image_ground_truth_and_a_column_for_each_target(dataset, predictions):

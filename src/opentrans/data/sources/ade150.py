@@ -19,8 +19,8 @@ from opentrans.data.sources.base import (
 )
 from opentrans.errors import UserError
 
-FOLDERS = {"train": "training", "val": "validation"}
-COLUMNS = {"train": 2, "val": 3}
+_FOLDERS = {"train": "training", "val": "validation"}
+_COLUMNS = {"train": 2, "val": 3}
 OFFICIAL_IMAGES = {"train": 20210, "val": 2000}
 
 
@@ -32,12 +32,15 @@ class Ade150(Source):
         rows = _read_rows(path)
         self.vocabulary = Vocabulary("ade150", tuple(split_names(row[-1]) for row in rows), IGNORE_8)
         self.table = shifted_table(len(self.vocabulary), IGNORE_8)
-        folder = FOLDERS[split]
+
+        folder = _FOLDERS[split]
         images = list_files(root / "images" / folder, "*.jpg", ".jpg")
         labels = list_files(root / "annotations" / folder, "*.png", ".png")
         self.items = pair_files(images, labels, config.allow_subset)
+
+        # Of a subset the numbers beside the names say nothing.
         if len(self.items) == OFFICIAL_IMAGES[split]:
-            self.known = Known(path, images=tuple(int(row[COLUMNS[split]]) for row in rows))
+            self.known = Known(path, images=tuple(int(row[_COLUMNS[split]]) for row in rows))
 
     def decode(self, item: Item) -> Decoded:
         """Stored 0 (other) is ignored, stored k is class k - 1."""
@@ -53,7 +56,6 @@ def _read_rows(path: Path) -> list[list[str]]:
     rows = [[field.strip() for field in line.split("\t")] for line in read_lines(path)[1:]]
     for number, row in enumerate(rows, start=1):
         if len(row) not in (5, 6) or row[0] != str(number) or not (row[2] + row[3]).isdecimal():
-            raise UserError(
-                f"{path}: row {number}", "is not `number, ratio, train, val, name`", "download this file again"
-            )
+            problem = "is not `number, ratio, train, val, name`"
+            raise UserError(f"{path}: row {number}", problem, "download this file again")
     return rows

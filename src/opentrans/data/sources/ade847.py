@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 
 from opentrans.config import DataConfig
@@ -26,8 +26,6 @@ from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.errors import UserError
 from opentrans.system.files import require_folder
 
-OFFICIAL_CLASSES = 847
-
 
 class Ade847(Source):
     """``ADE20K_2021_17_01/index_ade20k.pkl`` and the images and ``*_seg.png`` in the folders that it names.
@@ -39,22 +37,24 @@ class Ade847(Source):
     def __init__(self, root: Path, split: str, config: DataConfig) -> None:
         self.path = root / "index_ade20k.pkl"
         self.short_side = config.ade847_short_side
+
         content = read_pickle(require_folder(root, ROOT_REMEDY) / "index_ade20k.pkl")
         try:
             names = [str(name) for name in content["objectnames"]]
             files = [str(name) for name in content["filename"]]
             folders = [str(name) for name in content["folder"]]
             seen = self._get_presence(content, len(files))
-            kept = _keep(seen, files, config.ade847_indices)
+            classes = _choose_classes(seen, files, config.ade847_indices)
         except (KeyError, TypeError) as error:
             raise UserError(self.path, f"field {error} is missing", "download this file again") from None
-        self.vocabulary = Vocabulary("ade847", tuple(split_names(names[index]) for index in kept), IGNORE_16)
+        self.vocabulary = Vocabulary("ade847", tuple(split_names(names[index]) for index in classes), IGNORE_16)
         self.table = np.full(len(names) + 1, IGNORE_16)
-        self.table[np.array(kept) + 1] = range(len(kept))
+        self.table[np.array(classes) + 1] = range(len(classes))
+
         self.items = self._items(root, files, folders, split, config.allow_subset)
         here = [index for index, name in enumerate(files) if _split(name) == split]
         if len(self.items) == len(here):
-            images = tuple(int(count) for count in seen[np.ix_(kept, here)].sum(1))
+            images = tuple(int(count) for count in seen[np.ix_(classes, here)].sum(1))
             self.known = Known(self.path, images=images, at_most=True)
 
     def _get_presence(self, content: dict[str, Any], files: int) -> Bool[np.ndarray, "k n"]:
@@ -72,9 +72,9 @@ class Ade847(Source):
         for name, folder in zip(files, folders, strict=True):
             if _split(name) == split:
                 # The index writes the release's own folder first; the user may have renamed it.
-                place = root.joinpath(*Path(folder).parts[1:])
+                beside = root.joinpath(*Path(folder).parts[1:])
                 stem = Path(name).stem
-                items.append(Item(stem, place / name, place / f"{stem}_seg.png"))
+                items.append(Item(stem, beside / name, beside / f"{stem}_seg.png"))
         return keep_present(sorted(items, key=lambda item: item.image_id), root, allow_subset)
 
     def fingerprint(self, item: Item) -> bytes:
@@ -88,17 +88,20 @@ class Ade847(Source):
             raise UserError(item.label, "is not an RGB image", "download this file again")
         numbers = coded[..., 0].astype(np.int64) // 10 * 256 + coded[..., 1]
         labels = look_up(numbers, self.table, item.label)
+
         short = min(labels.shape)
         if self.short_side is None or short <= self.short_side:
             return Decoded(labels)
         return _resize(read_rgb(item.image), labels, self.short_side / short)
 
 
-def _keep(seen: Bool[np.ndarray, "k n"], files: Sequence[str], indices: str | None) -> list[int]:
+def _choose_classes(seen: Bool[np.ndarray, "k n"], files: Sequence[str], indices: str | None) -> list[int]:
     """The listed classes, or those that occur in both splits."""
     if indices is not None:
         return _read_indices(Path(indices), len(seen))
-    training, validation = (np.array([_split(name) == split for name in files]) for split in ("train", "val"))
+
+    training = np.array([_split(name) == "train" for name in files])
+    validation = np.array([_split(name) == "val" for name in files])
     return [int(index) for index in np.flatnonzero(seen[:, training].any(1) & seen[:, validation].any(1))]
 
 
@@ -111,13 +114,12 @@ def _read_indices(path: Path, classes: int) -> list[int]:
     lines = read_lines(path)
     wrong = [line for line in lines if not line.isdecimal() or int(line) >= classes]
     if wrong:
-        raise UserError(
-            path, f"`{wrong[0]}` is no index below {classes}", "write one 0-based index of objectnames a line"
-        )
+        problem = f"`{wrong[0]}` is no index below {classes}"
+        raise UserError(path, problem, "write one 0-based index of objectnames a line")
     return [int(line) for line in lines]
 
 
-def _resize(image: np.ndarray, labels: np.ndarray, factor: float) -> Decoded:
+def _resize(image: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h w"], factor: float) -> Decoded:
     """Image bilinear, labels nearest, as is customary for this data set."""
     size = round(labels.shape[1] * factor), round(labels.shape[0] * factor)
     small = Image.fromarray(labels.astype(np.int32)).resize(size, Image.Resampling.NEAREST)

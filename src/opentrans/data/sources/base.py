@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, Integer, UInt8
 
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
@@ -29,21 +30,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Labels (height, width): class index or ignore value; segments: 1-based numbers, 0 none, or None.
+    """Labels: class index or ignore value; segments: 1-based numbers, 0 where none, or None.
 
     `image` replaces the image where the preparation changes it (resized); else None. `pixels` counts the pixels
     of each class, ignored ones last, where the reader knows them already.
     """
 
-    labels: np.ndarray
-    segments: np.ndarray | None = None
-    image: np.ndarray | None = None
-    pixels: np.ndarray | None = None
+    labels: Integer[np.ndarray, "h w"]
+    segments: Integer[np.ndarray, "h w"] | None = None
+    image: UInt8[np.ndarray, "h w 3"] | None = None
+    pixels: Int[np.ndarray, " k1"] | None = None
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the file `where` of a download says of the data set's histograms: figures to check the preparation by.
+    """What the file `where` of a download says of the data set's histograms: numbers to check the preparation by.
 
     `pixels`: pixels of each class. `images`: images in which each class occurs; `at_most` if it may be fewer.
     """
@@ -59,7 +60,7 @@ class Source(ABC):
 
     vocabulary: Vocabulary
     items: tuple[Item, ...]
-    table: np.ndarray = np.zeros(0, np.int64)
+    table: Int[np.ndarray, " values"] = np.zeros(0, np.int64)
     known: Known | None = None
 
     @abstractmethod
@@ -82,44 +83,47 @@ def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_sub
         if not both:
             raise UserError(next(iter(images.values())).parent, "no image here has a label", COMPLETE)
         return tuple(Item(key, images[key], labels[key]) for key in both)
+
     for have, other, what in ((images, labels, "image has no label"), (labels, images, "label has no image")):
         alone = sorted(have.keys() - other.keys())
         if alone:
-            raise UserError(
-                have[alone[0]], f"this {what} ({len(alone)} such)", "complete the download or remove the file"
-            )
+            problem = f"this {what} ({len(alone)} such)"
+            raise UserError(have[alone[0]], problem, "complete the download or remove the file")
     return tuple(Item(key, images[key], labels[key]) for key in sorted(images))
 
 
 def list_files(folder: Path, pattern: str, suffix: str) -> dict[str, Path]:
     """Files of `folder` that match `pattern`, by name without `suffix`; none or no folder is a `UserError`."""
-    found = {path.name.removesuffix(suffix): path for path in require_folder(folder, ROOT_REMEDY).glob(pattern)}
-    if not found:
+    files = {path.name.removesuffix(suffix): path for path in require_folder(folder, ROOT_REMEDY).glob(pattern)}
+    if not files:
         raise UserError(folder, f"holds no {pattern}", ROOT_REMEDY)
-    return found
+    return files
 
 
 def listed_files(
     stems: Iterable[str], images: Path, labels: Path, suffix: str, allow_subset: bool = False
 ) -> tuple[Item, ...]:
     """Items of a split list: ``{stem}.jpg`` in `images`, ``{stem}{suffix}`` in `labels`; all must exist."""
-    require_folder(images, ROOT_REMEDY), require_folder(labels, ROOT_REMEDY)
+    require_folder(images, ROOT_REMEDY)
+    require_folder(labels, ROOT_REMEDY)
     items = tuple(Item(stem, images / f"{stem}.jpg", labels / f"{stem}{suffix}") for stem in stems)
     return keep_present(items, images, allow_subset)
 
 
 def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tuple[Item, ...]:
     """The items whose files exist; without `allow_subset` a missing one is a `UserError`, as is none at all."""
-    kept = []
+    present = []
     for item in items:
         missing = [(path, what) for path, what in ((item.image, "image"), (item.label, "label")) if not path.is_file()]
-        if missing and not allow_subset:
-            raise UserError(missing[0][0], f"the {missing[0][1]} of a listed image is missing", COMPLETE)
         if not missing:
-            kept.append(item)
-    if not kept:
+            present.append(item)
+        elif not allow_subset:
+            path, what = missing[0]
+            raise UserError(path, f"the {what} of a listed image is missing", COMPLETE)
+
+    if not present:
         raise UserError(where, "holds none of the listed images", ROOT_REMEDY)
-    return tuple(kept)
+    return tuple(present)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -133,17 +137,18 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def look_up(values: np.ndarray, table: np.ndarray, path: Path) -> np.ndarray:
+def look_up(values: np.ndarray, table: Int[np.ndarray, " values"], path: Path) -> Int[np.ndarray, "h w"]:
     """``table[values]``; a value outside the table, or where it holds -1, is a `UserError`."""
     if values.ndim != 2 or values.dtype.kind not in "ui":
         raise UserError(path, "is not a map of whole numbers with one channel", "download this file again")
+
     inside = values < len(table)
-    found = table[np.where(inside, values, 0)]
-    wrong = ~inside | (found < 0)
+    labels: np.ndarray = table[np.where(inside, values, 0)]
+    wrong = ~inside | (labels < 0)
     if wrong.any():
         value = int(values[wrong][0])
         raise UserError(path, f"label value {value} is outside the vocabulary", "download this file again")
-    return found
+    return labels
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -151,13 +156,13 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def shifted_table(classes: int, ignore: int) -> np.ndarray:
+def shifted_table(classes: int, ignore: int) -> Int[np.ndarray, " values"]:
     """Stored 0 -> ignore, stored k -> k - 1."""
     return np.concatenate([[ignore], np.arange(classes)])
 
 
-def check_count(where: Path, found: int, official: tuple[int, ...], allow_subset: bool) -> None:
+def check_count(where: Path, n_images: int, official: tuple[int, ...], allow_subset: bool) -> None:
     """Compare the number of images with the official one; nothing is compared where none is known."""
-    if official and found not in official and not allow_subset:
+    if official and n_images not in official and not allow_subset:
         wanted = " or ".join(map(str, official))
-        raise UserError(where, f"{found} images found, the data set has {wanted}", COMPLETE)
+        raise UserError(where, f"{n_images} images found, the data set has {wanted}", COMPLETE)

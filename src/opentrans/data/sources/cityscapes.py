@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from opentrans.config import DataConfig
 from opentrans.data.prepared import Vocabulary, read_map
@@ -10,12 +11,12 @@ from opentrans.data.sources.base import IGNORE_8, Decoded, Item, Source, list_fi
 from opentrans.errors import UserError
 from opentrans.system.files import read_json
 
-TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-NAMES = (
+_TRAIN_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+_NAMES = (
     *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
     *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
 )
-LABEL_IDS = 34
+_LABEL_IDS = 34
 
 
 class Cityscapes(Source):
@@ -37,14 +38,15 @@ class Cityscapes(Source):
         return Decoded(look_up(read_map(item.label), self.table, item.label))
 
 
-def _read_labels(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_labels(path: Path) -> tuple[tuple[str, ...], Int[np.ndarray, " values"]]:
     """Class names by training id, and the table from label id (0..33, and 255) to training id."""
     table = np.full(IGNORE_8 + 1, -1)
     table[IGNORE_8] = IGNORE_8
     if not path.exists():
-        table[:LABEL_IDS] = IGNORE_8
-        table[list(TRAIN_IDS)] = range(len(TRAIN_IDS))
-        return NAMES, table
+        table[:_LABEL_IDS] = IGNORE_8
+        table[list(_TRAIN_IDS)] = range(len(_TRAIN_IDS))
+        return _NAMES, table
+
     entries = read_json(path)
     try:
         for entry in entries:
@@ -52,6 +54,5 @@ def _read_labels(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         names = {entry["trainId"]: str(entry["name"]) for entry in entries if entry["trainId"] != IGNORE_8}
         return tuple(names[index] for index in range(len(names))), table
     except (KeyError, TypeError, IndexError) as error:
-        raise UserError(
-            path, f"field or training id {error} is missing", "list name, id and trainId of each label"
-        ) from None
+        problem = f"field or training id {error} is missing"
+        raise UserError(path, problem, "list name, id and trainId of each label") from None

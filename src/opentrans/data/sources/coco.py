@@ -14,8 +14,7 @@ from opentrans.data.sources.base import IGNORE_8, ROOT_REMEDY, Decoded, Item, Kn
 from opentrans.errors import UserError
 from opentrans.system.files import read_json
 
-OFFICIAL_CLASSES = 133
-THREE_BYTES = 0xFFFFFF
+_THREE_BYTES = 0xFFFFFF
 
 
 def prompt_name(name: str) -> str:
@@ -35,22 +34,25 @@ class CocoPanoptic(Source):
             class_of = {category["id"]: index for index, category in enumerate(categories)}
             names = tuple((prompt_name(category["name"]),) for category in categories)
             files = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
-            self.segments = {Path(e["file_name"]).stem: _table(e["segments_info"], class_of)
-                             for e in content["annotations"]}  # fmt: skip
-            annotated = {files[entry["image_id"]] for entry in content["annotations"]}
-            areas = _sum_areas(content["annotations"], class_of)
+            annotations = content["annotations"]
+            self.segments = {Path(e["file_name"]).stem: _table(e["segments_info"], class_of) for e in annotations}
+            annotated = {files[entry["image_id"]] for entry in annotations}
+            areas = _sum_areas(annotations, class_of)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UserError(self.path, f"field or id {error} is missing or wrong", "download this file again") from None
         self.vocabulary = Vocabulary("coco", names, IGNORE_8)
+
         images = list_files(root / f"{split}2017", "*.jpg", ".jpg")
         labels = list_files(root / f"panoptic_{split}2017", "*.png", ".png")
-        listed = annotated & self.segments.keys()
         if config.allow_subset:
+            listed = annotated & self.segments.keys()
             images = {key: path for key, path in images.items() if key in listed}
         self.items = pair_files(images, labels, config.allow_subset)
         if not config.allow_subset:
             self._check_listed(annotated, set(images))
-        if len(self.items) == len(content["annotations"]):
+
+        # Of a subset the areas in the JSON file say nothing.
+        if len(self.items) == len(annotations):
             self.known = Known(self.path, pixels=areas)
 
     def _check_listed(self, annotated: set[str], images: set[str]) -> None:
@@ -65,14 +67,16 @@ class CocoPanoptic(Source):
 
     def decode(self, item: Item) -> Decoded:
         """Classes and segment numbers of every pixel; id 0 is unlabelled."""
-        ids, table = read_packed_ids(item.label), self.segments[item.image_id]
-        return decode_ids(ids, table, len(self.vocabulary), item.label, self.with_segments)
+        ids = read_packed_ids(item.label)
+        return decode_ids(ids, self.segments[item.image_id], len(self.vocabulary), item.label, self.with_segments)
 
 
 def decode_ids(
     ids: UInt[np.ndarray, "h w"], table: UInt[np.ndarray, "n 3"], classes: int, path: Path, with_segments: bool = True
 ) -> Decoded:
-    """Look up each run of equal ids once, then repeat what was found: maps have far fewer runs than pixels.
+    """Classes, segment numbers and pixel counts of a map of segment ids.
+
+    Each run of equal ids is looked up once, then repeated: maps have far fewer runs than pixels.
 
     Args:
         ids: segment ids in the lower three bytes.
@@ -84,14 +88,17 @@ def decode_ids(
     twice = table[1:, 0][table[1:, 0] == table[:-1, 0]]
     if len(twice):
         raise UserError(path, f"segment id {int(twice[0])} is listed twice in the JSON file", "download both again")
+
     flat = ids.ravel()
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    values, lengths = flat[starts] & THREE_BYTES, np.diff(starts, append=flat.size)
+    values, lengths = flat[starts] & _THREE_BYTES, np.diff(starts, append=flat.size)
+
     row = np.searchsorted(table[:, 0], values).clip(max=len(table) - 1)
     unknown = table[row, 0] != values
     if unknown.any():
         problem = f"segment id {int(values[unknown][0])} is not in the JSON file"
         raise UserError(path, problem, "download annotations and PNG files of the same release")
+
     classes_of_runs, numbers = table[row, 1], table[row, 2]
     counted = np.where(classes_of_runs == IGNORE_8, classes, classes_of_runs)
     pixels = np.bincount(counted, weights=lengths, minlength=classes + 1).astype(np.int64)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 
 from opentrans.errors import UserError
 from opentrans.system.files import read_json
 
-REMEDY = "download trainval_merged.json again"
-Segment = tuple[int, tuple[list[int], str | list[int]]]
+_REMEDY = "download trainval_merged.json again"
+Segment = tuple[int, tuple[list[int], object]]
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,25 @@ class Detail:
     segments: dict[str, list[Segment]]
     names: dict[int, str]
 
-    def decode(self, stem: str, table: np.ndarray, ignore: int) -> np.ndarray:
-        """The label map (height, width) of an image: ``table[category id]``, `ignore` where no segment lies."""
+    def decode(self, stem: str, table: Integer[np.ndarray, " values"], ignore: int) -> Integer[np.ndarray, "h w"]:
+        """The label map of an image: ``table[category id]``, `ignore` where no segment lies."""
         labels: np.ndarray | None = None
         for category, (size, counts) in self.segments[stem]:
             if not 0 <= category < len(table):
-                raise UserError(f"{self.path}: {stem}", f"category {category} is outside the vocabulary", REMEDY)
+                raise UserError(f"{self.path}: {stem}", f"category {category} is outside the vocabulary", _REMEDY)
+
             inside = decode_run_lengths(size, counts, f"{self.path}: {stem}")
             labels = np.full(inside.shape, ignore) if labels is None else labels
             if inside.shape != labels.shape:
-                raise UserError(f"{self.path}: {stem}", "its segments differ in size", REMEDY)
+                raise UserError(f"{self.path}: {stem}", "its segments differ in size", _REMEDY)
             labels[inside] = table[category]
+
         if labels is None:
-            raise UserError(f"{self.path}: {stem}", "has no segment", REMEDY)
+            raise UserError(f"{self.path}: {stem}", "has no segment", _REMEDY)
         return labels
 
 
-def decode_run_lengths(size: Sequence[int], counts: str | list[int], where: object) -> Bool[np.ndarray, "h w"]:
+def decode_run_lengths(size: Sequence[int], counts: object, where: object) -> Bool[np.ndarray, "h w"]:
     """A mask from COCO's run lengths, compressed (text) or not (numbers): column by column, background first.
 
     Raises:
@@ -61,22 +63,30 @@ def decode_run_lengths(size: Sequence[int], counts: str | list[int], where: obje
         inside = np.arange(len(runs)) % 2 == 1
         return np.repeat(inside, runs).reshape(size[1], size[0]).T
     except (TypeError, ValueError, IndexError) as error:
-        raise UserError(where, f"damaged run lengths ({error})", REMEDY) from None
+        raise UserError(where, f"damaged run lengths ({error})", _REMEDY) from None
 
 
-def _read_counts(text: str) -> list[int]:
+def _read_counts(text: object) -> list[int]:
     """The run lengths behind the text: five bits a character from 48 on, each the change to the last but one."""
+    if not isinstance(text, str):
+        raise TypeError(f"{type(text).__name__} instead of text or a list")
     counts: list[int] = []
     position = 0
     while position < len(text):
+        # The lowest bits come first; bit 5 says that another character follows.
         value, shift, more = 0, 0, True
         while more:
             digit = ord(text[position]) - 48
             value |= (digit & 31) << shift
-            shift, position, more = shift + 5, position + 1, bool(digit & 32)
+            more = bool(digit & 32)
+            shift += 5
+            position += 1
+
+        # Bit 4 of the last character is the sign.
         if digit & 16:
             value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+
     return counts
 
 
@@ -87,7 +97,7 @@ def read_detail(path: Path, phase: str) -> Detail:
         UserError: a field is missing, or an image has no segment at all.
     """
     try:
-        content = read_json(path, REMEDY, _shorten)
+        content = read_json(path, _REMEDY, _shorten)
         stems = {int(i["image_id"]): Path(i["file_name"]).stem for i in content["images"] if i["phase"] == phase}
         segments: dict[str, list[Segment]] = defaultdict(list)
         for image, category, segment in content["annos_segmentation"]:
@@ -96,10 +106,11 @@ def read_detail(path: Path, phase: str) -> Detail:
                 segments[stems[image]].append((int(category), ([int(height), int(width)], counts)))
         names = {int(c["category_id"]): str(c["name"]) for c in content["categories"] if int(c["category_id"])}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(path, f"field {error} is missing or wrong", REMEDY) from None
+        raise UserError(path, f"field {error} is missing or wrong", _REMEDY) from None
+
     empty = sorted(set(stems.values()) - segments.keys())
     if empty:
-        raise UserError(path, f"image {empty[0]} has no segment ({len(empty)} such)", REMEDY)
+        raise UserError(path, f"image {empty[0]} has no segment ({len(empty)} such)", _REMEDY)
     return Detail(path, stems, dict(segments), names)
 
 
@@ -108,6 +119,8 @@ def _shorten(entry: dict[str, Any]) -> Any:
     if "counts" in entry:
         return entry["size"], entry["counts"]
     if "segmentation" in entry:
-        return (int(entry["image_id"]), int(entry["category_id"]), entry["segmentation"]) if "image_id" in entry else 0
-    kept = "images" in entry or "file_name" in entry or "category_id" in entry
-    return entry if kept else 0
+        if "image_id" not in entry:
+            return 0
+        return int(entry["image_id"]), int(entry["category_id"]), entry["segmentation"]
+    needed = "images" in entry or "file_name" in entry or "category_id" in entry
+    return entry if needed else 0

@@ -39,7 +39,7 @@ CONTEXT_59_IDS = (
     *(162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368),
     *(397, 415, 416, 420, 424, 427, 440, 445, 454, 458),
 )
-TOLERATED_FALLS = 2  # of the alphabet, where an edition renames a class
+_TOLERATED_FALLS = 2  # of the alphabet, where an edition renames a class
 
 
 class Voc2012(Source):
@@ -49,14 +49,16 @@ class Voc2012(Source):
         path = root / "VOC2012"
         names = read_lines(path / "labels.txt") if (path / "labels.txt").exists() else VOC_NAMES
         self.vocabulary = Vocabulary("pas20", tuple(split_names(name) for name in names), IGNORE_8)
+
         self.table = np.full(IGNORE_8 + 1, -1)
         self.table[: len(names) + 1] = shifted_table(len(names), IGNORE_8)
         self.table[IGNORE_8] = IGNORE_8
+
         stems = read_lines(path / f"ImageSets/Segmentation/{split}.txt")
-        folders = path / "JPEGImages", path / "SegmentationClass"
-        self.items = listed_files(stems, *folders, ".png", config.allow_subset)
+        images, labels = path / "JPEGImages", path / "SegmentationClass"
+        self.items = listed_files(stems, images, labels, ".png", config.allow_subset)
         if (split, len(self.items), names) == ("val", VOC_VAL_TOTAL, VOC_NAMES):
-            self.known = Known(path / "SegmentationClass", images=VOC_VAL_IMAGES)
+            self.known = Known(labels, images=VOC_VAL_IMAGES)
 
     def decode(self, item: Item) -> Decoded:
         """Palette index 0 (background) and 255 (outline) are ignored, k is class k - 1."""
@@ -76,9 +78,12 @@ class PascalContext459(Source):
         self.detail: Detail | None = None
         if _get_annotation(path, config.pascal_context, self.preferred) == "detail":
             self.detail = read_detail(path / "trainval_merged.json", split)
+
+        # The JSON file of Detail names the classes itself, but a list beside it counts.
         listed = path / "labels.txt"
         names = self.detail.names if self.detail and not listed.exists() else _read_names(listed)
         ids = self.category_ids(path, names)
+
         self.vocabulary = Vocabulary(self.dataset, tuple(split_names(names[i]) for i in ids), self.ignore)
         self.table = np.full(max(names) + 1, self.ignore)
         self.table[list(ids)] = range(len(ids))
@@ -88,6 +93,7 @@ class PascalContext459(Source):
         images = require_folder(path / "JPEGImages", ROOT_REMEDY)
         if self.detail is None:
             return listed_files(_read_split(path, split), images, path / "trainval", ".mat", allow_subset)
+
         stems = sorted(self.detail.segments)
         items = (Item(stem, images / f"{stem}.jpg", self.detail.path) for stem in stems)
         return keep_present(items, images, allow_subset)
@@ -121,12 +127,13 @@ class PascalContext59(PascalContext459):
         if wrong:
             raise UserError(listed, f"`{wrong[0]}` is no id of labels.txt", "write one category id a line")
         ids = tuple(sorted({int(line) for line in lines} - {0}))
-        found = [names[i] for i in ids]
+
         # The official names of the official ids are alphabetical; another order means labels of another file.
-        falls = [name for name, following in pairwise(found) if name > following]
-        if not listed.exists() and len(falls) > TOLERATED_FALLS:
+        falls = [name for name, following in pairwise(names[i] for i in ids) if name > following]
+        if not listed.exists() and len(falls) > _TOLERATED_FALLS:
             problem = f"the names of the 59 classes are not in the official order (after {falls[0]})"
             raise UserError(path / "labels.txt", problem, "take labels.txt of the 459 classes, as downloaded")
+
         return ids
 
 
@@ -136,7 +143,10 @@ def _get_annotation(path: Path, wanted: str, preferred: str) -> str:
         return wanted
     there = {"labelmap": (path / "trainval").is_dir(), "detail": (path / "trainval_merged.json").is_file()}
     other = "labelmap" if preferred == "detail" else "detail"
-    return other if there[other] and not there[preferred] else preferred if there[preferred] else "labelmap"
+    if there[preferred]:
+        return preferred
+    # Where neither is there, the message names the older form.
+    return other if there[other] else "labelmap"
 
 
 def _read_split(path: Path, split: str) -> list[str]:
@@ -145,8 +155,8 @@ def _read_split(path: Path, split: str) -> list[str]:
     Raises:
         UserError: no list is there.
     """
-    places = (f"pascalcontext_{split}.txt", f"{split}.txt", f"ImageSets/SegmentationContext/{split}.txt")
-    listed = next((path / place for place in places if (path / place).is_file()), path / places[0])
+    names = (f"pascalcontext_{split}.txt", f"{split}.txt", f"ImageSets/SegmentationContext/{split}.txt")
+    listed = next((path / name for name in names if (path / name).is_file()), path / names[0])
     return [Path(line.split()[0]).stem for line in read_lines(listed)]
 
 
@@ -158,6 +168,7 @@ def _read_names(path: Path) -> dict[int, str]:
         if not colon or not value.strip().isdecimal():
             raise UserError(path, f"`{line}` is not `index: name`", "download this file again")
         names[int(value)] = name.strip()
+
     names.pop(0, None)
     if sorted(names) != list(range(1, len(names) + 1)):
         raise UserError(path, "the indices do not run from 1 without gaps", "download this file again")

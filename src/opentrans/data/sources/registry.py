@@ -1,12 +1,13 @@
-"""The seven data sets: who reads them, what they are called on disk, and how large they officially are."""
+"""The seven data sets: who reads them, and how large they officially are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.config import DataConfig
+from opentrans.data.downloads import DOWNLOADS, Download, get_download_folder
 from opentrans.data.sources.ade150 import Ade150
-from opentrans.data.sources.ade847 import OFFICIAL_CLASSES, Ade847
+from opentrans.data.sources.ade847 import Ade847
 from opentrans.data.sources.base import COMPLETE, WORLD_MARKER, Source, check_count
 from opentrans.data.sources.cityscapes import Cityscapes
 from opentrans.data.sources.coco import CocoPanoptic
@@ -17,22 +18,21 @@ from opentrans.system.files import require_folder
 
 @dataclass(frozen=True)
 class Dataset:
-    """How a data set is read, the official name of its folder, and its official image counts and class count."""
+    """How a data set is read, its official download and its class count."""
 
     read: Callable[[Path, str, DataConfig], Source]
-    folder: str
-    counts: dict[str, tuple[int, ...]]
+    download: Download
     classes: int
 
 
 DATASETS: dict[str, Dataset] = {
-    "coco": Dataset(CocoPanoptic, "coco", {"train": (118287,), "val": (5000,)}, 133),
-    "cityscapes": Dataset(Cityscapes, "cityscapes", {"train": (2975,), "val": (500,)}, 19),
-    "ade150": Dataset(Ade150, "ADEChallengeData2016", {"train": (20210,), "val": (2000,)}, 150),
-    "ade847": Dataset(Ade847, "ADE20K_2021_17_01", {"train": (25574,), "val": (2000,)}, OFFICIAL_CLASSES),
-    "pas20": Dataset(Voc2012, "VOCdevkit", {"train": (1464,), "val": (1449,)}, 20),
-    "pc59": Dataset(PascalContext59, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 59),
-    "pc459": Dataset(PascalContext459, "VOCdevkit", {"train": (4998,), "val": (5104, 5105)}, 459),
+    "coco": Dataset(CocoPanoptic, DOWNLOADS["coco"], 133),
+    "cityscapes": Dataset(Cityscapes, DOWNLOADS["cityscapes"], 19),
+    "ade150": Dataset(Ade150, DOWNLOADS["ade150"], 150),
+    "ade847": Dataset(Ade847, DOWNLOADS["ade847"], 847),
+    "pas20": Dataset(Voc2012, DOWNLOADS["pas20"], 20),
+    "pc59": Dataset(PascalContext59, DOWNLOADS["pc59"], 59),
+    "pc459": Dataset(PascalContext459, DOWNLOADS["pc459"], 459),
 }
 
 
@@ -43,15 +43,10 @@ def get_dataset(dataset: str) -> Dataset:
     return DATASETS[dataset]
 
 
-def get_place(dataset: str, config: DataConfig) -> Path:
-    """Where the download of a data set lies."""
+def find_download(dataset: str, config: DataConfig) -> Path:
+    """Where the download of a data set lies; no folder of downloads at all is a `UserError`."""
     require_folder(Path(config.raw_root), "set data.raw_root to the folder of the downloads")
-    return name_place(dataset, config)
-
-
-def name_place(dataset: str, config: DataConfig) -> Path:
-    """The same, whether or not anything is there."""
-    return Path(config.raw_root) / config.folders.get(dataset, get_dataset(dataset).folder)
+    return get_download_folder(dataset, config)
 
 
 def open_source(dataset: str, split: str, config: DataConfig) -> Source:
@@ -61,15 +56,19 @@ def open_source(dataset: str, split: str, config: DataConfig) -> Source:
         UserError: unknown data set or split, missing files, a count that is not the official one (unless
             `config.allow_subset`, or the root is a generated world).
     """
-    entry, official = get_dataset(dataset), config.splits.get(f"{dataset}_{split}", split)
-    if official not in entry.counts:
+    entry = get_dataset(dataset)
+    official = config.splits.get(f"{dataset}_{split}", split)
+    if official not in entry.download.counts:
         raise UserError(f"data.splits: {dataset}_{split}", f"no split {official}", "take train or val")
-    place = get_place(dataset, config)
-    source = entry.read(place, official, config)
+
+    folder = find_download(dataset, config)
+    source = entry.read(folder, official, config)
     if not (Path(config.raw_root) / WORLD_MARKER).exists():
-        check_count(place, len(source.items), entry.counts[official], config.allow_subset)
+        check_count(folder, len(source.items), entry.download.counts[official], config.allow_subset)
         if len(source.vocabulary) != entry.classes and not config.allow_subset:
-            raise UserError(place, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
+            raise UserError(folder, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
+
     if config.max_images is not None and len(source.items) > config.max_images:
-        source.items, source.known = source.items[: config.max_images], None
+        source.items = source.items[: config.max_images]
+        source.known = None
     return source

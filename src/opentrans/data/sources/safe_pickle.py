@@ -51,9 +51,11 @@ class _Array:
             return np.frombuffer(self.data, kind).reshape(self.shape, order="F" if self.fortran else "C")[()]
         if len(self.data) != math.prod(self.shape):
             raise pickle.UnpicklingError(f"{len(self.data)} entries for an array of shape {self.shape}")
+
+        # One by one: numpy would take entries that are arrays apart.
         array = np.empty(len(self.data), object)
-        for place, value in enumerate(self.data):
-            array[place] = _resolve(value)
+        for position, value in enumerate(self.data):
+            array[position] = _resolve(value)
         return array.reshape(self.shape)[()]
 
 
@@ -76,7 +78,7 @@ def _from_buffer(data: Any, kind: _Type, shape: tuple[int, ...], order: str) -> 
     return _Array(kind, shape, order == "F", data)
 
 
-ADMITTED = {
+_ADMITTED = {
     ("numpy._core.multiarray", "_reconstruct"): _Admitted(lambda *_: _Array(_Type("u1"))),
     ("numpy._core.multiarray", "scalar"): _Admitted(lambda kind, data: _Array(kind, (), False, data)),
     ("numpy._core.numeric", "_frombuffer"): _Admitted(_from_buffer),
@@ -91,10 +93,10 @@ ADMITTED = {
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         # Old pickles name numpy's private modules as they were called before numpy 2.
-        found = ADMITTED.get((module.replace("numpy.core.", "numpy._core."), name))
-        if found is None:
+        admitted = _ADMITTED.get((module.replace("numpy.core.", "numpy._core."), name))
+        if admitted is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not data")
-        return found
+        return admitted
 
 
 def _resolve(value: Any) -> Any:

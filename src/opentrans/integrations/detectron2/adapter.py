@@ -30,10 +30,6 @@ class ClassMap:
             raise ValueError("only the classes' dimension has an argmax here")
         return self.classes
 
-    def to_scores(self, count: int) -> Float[Tensor, "k h w"]:
-        """Scores of `count` classes for tools that want them: 1 for the pixel's class, else 0."""
-        return nn.functional.one_hot(self.classes, count).permute(2, 0, 1).float()
-
 
 class SemSegAdapter(nn.Module):
     """A target as detectron2's evaluation calls a model: list of dictionaries in, ``{"sem_seg": ...}`` out.
@@ -43,7 +39,7 @@ class SemSegAdapter(nn.Module):
         vocabulary: text embeddings of the benchmark's classes, in their order.
         image_format: of the dictionaries' ``image``: detectron2's ``cfg.INPUT.FORMAT``.
         test_size: read ``file_name`` and resize it by our own protocol to this short and longest side
-            (short None: keep), instead of taking the mapper's ``image``; figures then equal ``opentrans evaluate``.
+            (short None: keep), instead of taking the mapper's ``image``; mIoU is then that of ``opentrans evaluate``.
     """
 
     def __init__(
@@ -56,6 +52,7 @@ class SemSegAdapter(nn.Module):
         super().__init__()
         if image_format not in ("BGR", "RGB"):
             raise UserError(f"image_format {image_format!r}", "is neither BGR nor RGB", "give cfg.INPUT.FORMAT")
+
         self.target, self.vocabulary = target.eval(), vocabulary
         self.image_format, self.test_size = image_format, test_size
 

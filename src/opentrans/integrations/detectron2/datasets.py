@@ -11,12 +11,12 @@ from opentrans.config import Benchmark
 from opentrans.data.prepared import PREPARE_AGAIN, PreparedDataset, Vocabulary
 from opentrans.errors import UserError
 
-BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
+_BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
 
 
 def register_benchmarks(
     prepared: Path | str,
-    benchmarks: Sequence[str] = BENCHMARKS,
+    benchmarks: Sequence[str] = _BENCHMARKS,
     split: str = "val",
     class_names: Literal["first", "synonyms"] = "first",
 ) -> list[str]:
@@ -39,8 +39,9 @@ def register_benchmarks(
     """
     names = []
     for benchmark in benchmarks:
-        if benchmark not in BENCHMARKS:
-            raise UserError(f"benchmark {benchmark!r}", "is unknown", f"take of {', '.join(BENCHMARKS)}")
+        if benchmark not in _BENCHMARKS:
+            raise UserError(f"benchmark {benchmark!r}", "is unknown", f"take of {', '.join(_BENCHMARKS)}")
+
         folder = Path(prepared) / benchmark / split
         if not folder.is_dir():
             raise UserError(folder, "no such prepared data set", PREPARE_AGAIN)
@@ -66,6 +67,7 @@ def _register(name: str, folder: Path, class_names: str) -> str:
     if name in DatasetCatalog.list():  # registered before, perhaps from another folder
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
     vocabulary = Vocabulary.read(folder / "vocabulary.json")
     titles = vocabulary.titles if class_names == "first" else [",".join(names) for names in vocabulary.names]
     DatasetCatalog.register(name, partial(load_records, folder))

@@ -53,7 +53,7 @@ class FirstHook(HookBase):
 
 
 class SubnetworkHook(FirstHook):
-    """Loads a subnetwork when a training starts and holds its masks; see `opentrans.integrations.pytorch`.
+    """Loads a subnetwork when a training starts and holds its masks; see `opentrans.pruning.apply`.
 
     Args:
         subnetwork: the artefact or its file.
@@ -74,8 +74,8 @@ class SubnetworkHook(FirstHook):
 
     def after_step(self) -> None:
         """Mask again: other hooks may have written weights."""
-        assert self.session.held is not None
-        self.session.held.apply()
+        assert self.session.keeper is not None
+        self.session.keeper.apply()
 
     def state_dict(self) -> dict[str, Any]:
         """Which subnetwork it is."""
@@ -136,9 +136,9 @@ def install_hooks(trainer: TrainerBase, *hooks: HookBase) -> None:
 
 def rewrap(model: DistributedDataParallel) -> DistributedDataParallel:
     """The same model in a new DDP, which expects gradients only of what is trained now. Call on all processes."""
-    buffers: dict[str, Any] = (
-        {} if model.broadcast_buffers else {"broadcast_buffers": False}
-    )  # newer torch deprecates saying True
+    # Said only where it is not the default: newer torch deprecates saying True.
+    buffers: dict[str, Any] = {} if model.broadcast_buffers else {"broadcast_buffers": False}
+
     return DistributedDataParallel(
         model.module,
         device_ids=model.device_ids,

@@ -1,0 +1,58 @@
+"""A whole profile."""
+
+from collections.abc import Collection
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from opentrans.config.recipes import FreezeRecipe, SubnetworkRecipe, TargetConfig
+from opentrans.config.sections import (
+    CkaConfig,
+    CostConfig,
+    DataConfig,
+    EvaluationConfig,
+    FigureConfig,
+    GpuConfig,
+    MemoryConfig,
+    TeacherConfig,
+    ThreadConfig,
+    TraceConfig,
+    WorldConfig,
+)
+from opentrans.config.values import Benchmark, Count, Section
+
+
+class Config(Section):
+    """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself)."""
+
+    profile: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    experiments: str = "config/experiments.csv"
+    claims: str = "config/claims.csv"
+    tables: list[Count] = [1, 2, 4]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: ThreadConfig = ThreadConfig()
+    gpus: GpuConfig = GpuConfig()
+    memory_mb: MemoryConfig = MemoryConfig()
+    workers: Annotated[int, Field(ge=0)] = 0
+    world: WorldConfig | None = None
+    data: DataConfig
+    benchmarks: Annotated[list[Benchmark], Field(min_length=1)]
+    teacher: TeacherConfig
+    subnetworks: dict[str, SubnetworkRecipe]
+    freezing: dict[str, FreezeRecipe]
+    targets: dict[str, TargetConfig]
+    evaluation: EvaluationConfig = EvaluationConfig()
+    costs: CostConfig = CostConfig()
+    cka: CkaConfig = CkaConfig()
+    traces: TraceConfig = TraceConfig()
+    figures: FigureConfig = FigureConfig()
+
+    @model_validator(mode="after")
+    def _known_traces(self) -> "Config":
+        for run in self.traces.runs:
+            names = run.split("/")
+            known: tuple[Collection[str], ...] = (self.targets, self.subnetworks, self.freezing)
+            if len(names) != len(known) or any(name not in part for name, part in zip(names, known, strict=True)):
+                raise ValueError(f"traces.runs: {run!r} is no target/subnetwork/freeze of this configuration")
+        return self

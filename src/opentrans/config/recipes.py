@@ -1,0 +1,113 @@
+"""What is pruned, frozen and trained, and how: the recipes and targets that the experiment table names."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from opentrans.config.values import Count, Estimator, FittedWeights, MemoryFormat, Precision, Section, Share
+
+
+class OptimizerConfig(Section):
+    """SGD or AdamW with a step schedule. `milestones` are iterations; `lr` is multiplied by `gamma` at each."""
+
+    name: Literal["sgd", "adamw"]
+    lr: float
+    backbone_lr_factor: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    milestones: list[int] = []
+    gamma: float = 0.1
+    clip_norm: float | None = None
+
+
+class SubnetworkRecipe(Section):
+    """How a subnetwork is found. Defaults are Algorithm 1's (p = 10%, density s = 10%, lr 1e-4, no schedule).
+
+    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask of equal density
+    (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
+    `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
+    is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
+    `micro_batch_size`, `precision` and `memory_format` as in `TrainingConfig`. `crop_size` is their side in pixels,
+    `output_stride` that of the student's last feature map.
+    """
+
+    method: Literal["dense", "imp", "random", "distill", "joint"]
+    loss: Literal["tgkd", "vgkd", "tgkd_released", "tgkd+segmentation"] = "tgkd"
+    prune_share: Share = 0.1
+    density: Share = 0.1
+    iterations: Count = 5000
+    recovery_iterations: Annotated[int, Field(ge=0)] = 0
+    batch_size: Count = 28
+    micro_batch_size: Count | None = None
+    crop_size: Count = 512
+    scale_range: tuple[float, float] = (0.8, 1.2)
+    output_stride: Literal[8, 16, 32] = 32
+    precision: Precision = "float32"
+    memory_format: MemoryFormat = "contiguous"
+    checkpoint_every: Count = 1000
+    optimizer: OptimizerConfig = OptimizerConfig(name="adamw", lr=1e-4)
+    layout: Literal["global", "per_layer"] = "global"
+    match: str | None = None
+
+
+class FreezeRecipe(Section):
+    """Which share of the backbone's layers is frozen: smallest alpha (`bottom`), largest (`top`), or random.
+
+    `weights`: of a pruned backbone alpha is computed with the values that pruned weights had when they were removed
+    (`before_mask`, Fig. 6), or with zeros in their place (`masked`).
+    """
+
+    method: Literal["none", "alpha", "random"]
+    order: Literal["bottom", "top"] = "bottom"
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+    estimator: Estimator = "weightwatcher"
+    weights: FittedWeights = "before_mask"
+
+
+class TrainingConfig(Section):
+    """Transfer fine-tuning of one target.
+
+    `batch_size` is global. It is cut into groups of `micro_batch_size` images (null: one group a process), which the
+    processes share out; batch norm's statistics are a group's. `precision` is that of the forward pass (autocast),
+    `memory_format` that of the convolutions' weights, which their maps take over.
+    """
+
+    iterations: Count
+    warmup_iterations: Annotated[int, Field(ge=0)]
+    batch_size: Count
+    micro_batch_size: Count | None = None
+    crop_size: Count
+    scale_range: tuple[float, float] = (0.8, 1.2)
+    precision: Precision = "float32"
+    memory_format: MemoryFormat = "contiguous"
+    optimizer: OptimizerConfig
+    checkpoint_every: Count = 1000
+    log_every: Count = 10
+    recalibrate_batchnorm: Annotated[int, Field(ge=0)] = 0
+
+
+class TargetConfig(Section):
+    """One segmentation framework at its full architecture, sizes from here (defaults: the papers').
+
+    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths.
+    """
+
+    kind: Literal["han", "deeplabv3", "fcclip"]
+    prompts: Literal["plain", "ensemble"]
+    width: Count = 256
+    queries: Count = 100
+    heads: Count = 8
+    encoder_layers: Count = 6
+    encoder_feedforward: Count = 1024
+    decoder_layers: Count = 9
+    feedforward: Count = 2048
+    train_points: Count = 12544
+    output_stride: Literal[8, 16, 32] = 32
+    distillation_weight: float = 0.0
+    ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    atrous_rates: list[Count] = [6, 12, 18]
+    low_level_width: Count = 48
+    ensemble_seen: float = 0.4
+    ensemble_unseen: float = 0.8
+    training: TrainingConfig
