@@ -31,7 +31,7 @@ class PoolTarget(Target):
     def loss(self, batch):
         raise NotImplementedError
 
-    def predict(self, image, vocabulary, size):
+    def predict(self, image, classes, size):
         return self.network(image[None]).argmax(1).expand(size)
 
 

@@ -165,7 +165,7 @@ def test_planning_needs_neither_torch_nor_weightwatcher(config, found, tmp_path)
 
 
 def test_an_unknown_recipe_is_refused_by_name(config, inputs, tmp_path):
-    with pytest.raises(UserError, match="take one of ours, matched"):
+    with pytest.raises(UserError, match="--recipe: 'other' is none of ours, matched"):
         call(find_subnetwork, config, recipe="other", **inputs, **outputs(tmp_path / "first"))
     with pytest.raises(UserError, match="is none of alpha"):
         call(plan_freeze, config, recipe="other", seed=0, alphas="x", output=tmp_path / "plan.csv")

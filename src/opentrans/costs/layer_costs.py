@@ -127,9 +127,9 @@ def _count_used(module: nn.Module, used: _UsedTensors) -> int:
     return sum(weight.numel() for weight in module.parameters() if id(weight) in used.identities)
 
 
-def get_network(target: Target, vocabulary: TextEmbeddings) -> Network:
+def get_network(target: Target, classes: TextEmbeddings) -> Network:
     """What is counted: the target's ``network(images)`` where it has one, else its whole prediction."""
     network: Network | None = getattr(target, "network", None)
     if network is not None:
         return network
-    return lambda images: target.predict(images[0], vocabulary, (images.shape[-2], images.shape[-1]))
+    return lambda images: target.predict(images[0], classes, (images.shape[-2], images.shape[-1]))
