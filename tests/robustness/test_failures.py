@@ -116,6 +116,12 @@ def test_a_real_allocation_that_fails_is_explained():
     assert "lower the batch size" in str(explain(caught.value))
 
 
+def test_a_missing_package_is_explained_by_the_extra_that_brings_it():
+    explained = explain(ModuleNotFoundError("No module named 'pandas'", name="pandas"))
+    assert str(explained) == "pandas: not installed; pip install 'opentrans[report]'"
+    assert explain(ModuleNotFoundError("No module named 'opentrans.pandas'", name="opentrans.pandas")) is None
+
+
 def _die(_):
     die()
 

@@ -8,7 +8,7 @@ Nothing else in the package or the workflow knows these folders. A method that t
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from opentrans.errors import UserError
 from opentrans.runs.table import RunId, SubnetworkId
@@ -20,6 +20,7 @@ SEED = re.compile(r"seed(\d+)")
 RUN_REMEDY = "give a run's folder, for example results/mini/training/han/dense/none/seed0"
 
 
+@runtime_checkable
 class SubnetworkNames(Protocol):
     """Whatever names a subnetwork: a `SubnetworkId`, a `RunId`, the workflow's wildcards (all text)."""
 

@@ -36,10 +36,12 @@ def write_provenance(
     written = _list_outputs(arguments)
     if not written or os.environ.get("RANK", "0") != "0":  # of several processes the first writes
         return
+
     output = arguments.get("output")
     if not isinstance(output, Path) or (output.is_dir() and written[0] in get_written()):
         output = written[0]  # several jobs of a command may share a folder
     record = output.with_name(f"{output.name}.{command}{SUFFIX}")
+
     inputs = sorted({*config_files, *_list_inputs(arguments)} - set(written))
     content = {
         "command": command,
