@@ -8,7 +8,6 @@ from torch.nn import functional as F
 from opentrans.distillation import (
     DISTILLATION_LOSSES,
     DistillationLoss,
-    distillation_loss,
     pairwise_distances,
     tgkd,
     tgkd_released,
@@ -106,7 +105,6 @@ def test_the_gradient_agrees_with_finite_differences(name):
 def test_a_batch_is_the_mean_over_images_with_regions(name):
     images = [make_triple(3, seed=1), make_triple(0, seed=2), make_triple(5, seed=3)]
     expected = sum(LOOPS[name](*(rows.numpy() for rows in images[i])) for i in (0, 2)) / 2
-    assert distillation_loss(name, images).item() == pytest.approx(expected, rel=1e-12)
     assert DistillationLoss(name)(images).item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -116,7 +114,7 @@ def test_a_batch_without_regions_is_zero_and_can_be_backpropagated(name):
     loss = DistillationLoss(name)([(student.requires_grad_(), regions, text)])
     loss.backward()
     assert loss.item() == 0
-    assert distillation_loss(name, []).item() == 0
+    assert DistillationLoss(name)([]).item() == 0
 
 
 def test_the_gain_is_learned_and_belongs_to_the_released_variant_only():

@@ -18,11 +18,11 @@ def started(monkeypatch):
 def test_a_command_gets_a_process_for_each_gpu_that_there_is(monkeypatch, started, wanted, present, processes):
     monkeypatch.setattr(launch, "count_gpus", lambda: present)
     with suppress(SystemExit):
-        launch.main([str(wanted), "train", "--seed", "0"])
+        launch.launch_command([str(wanted), "train", "--seed", "0"])
     assert started == [(processes, ["opentrans", "train", "--seed", "0"])]
 
 
 @pytest.mark.parametrize("words", [[], ["4"], ["train", "--seed"]])
 def test_a_wrong_call_says_how(words):
     with pytest.raises(SystemExit, match="GPUS COMMAND"):
-        launch.main(words)
+        launch.launch_command(words)

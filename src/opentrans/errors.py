@@ -3,12 +3,12 @@
 import errno
 
 REMEDIES = {
-    errno.ENOSPC: "free some space; what was saved before is whole",
-    errno.EDQUOT: "free some of your quota; what was saved before is whole",
+    errno.ENOSPC: "free some space; what was saved before is intact",
+    errno.EDQUOT: "free some of your quota; what was saved before is intact",
     errno.EROFS: "write to another folder",
     errno.EACCES: "write to another folder, or change its permissions",
     errno.EPERM: "write to another folder, or change its permissions",
-    errno.EIO: "look at the disk; what was saved before is whole",
+    errno.EIO: "check the disk; what was saved before is intact",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ELOOP: "remove the loop of symbolic links",
@@ -45,15 +45,19 @@ class UserError(Exception):
 
 def explain(error: Exception) -> UserError | None:
     """The `UserError` for a failure of the machine; None if `error` is something else (a defect of ours)."""
-    name, text = type(error).__name__, str(error)
+    kind, text = type(error).__name__, str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return UserError(error.name, "not installed", f"pip install 'opentrans[{EXTRAS[error.name]}]'")
     if isinstance(error, OSError) and error.errno in REMEDIES:
         return UserError(error.filename or "output", str(error.strerror), REMEDIES[error.errno])
-    if isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in text:
+
+    # By name and text: torch and process pools are not imported just to recognise their errors.
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "can't allocate memory" in text:
         return UserError("memory", f"not enough ({error})" if text else "not enough", MEMORY)
-    if name == "BrokenProcessPool" or ("DataLoader worker (pid" in text and isinstance(error, RuntimeError)):
+    if kind == "BrokenProcessPool" or ("DataLoader worker (pid" in text and isinstance(error, RuntimeError)):
         return UserError("worker process", f"died ({error})", MEMORY)
+
     if isinstance(error, RuntimeError) and any(words in text for words in LOST_PEER):
-        return UserError("another process of the training", "died", "see its message; the same command goes on")
+        remedy = "see its message; run the same command again to resume"
+        return UserError("another process of the training", "died", remedy)
     return None

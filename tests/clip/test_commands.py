@@ -74,7 +74,7 @@ def test_embed_vocabularies_writes_a_file_for_each_data_set_and_kind_of_prompts(
 
 def test_a_vocabulary_without_its_data_set_is_a_user_error(config, tmp_path):
     words = ("--teacher", "t", "--vocabularies", "vocabulary.json", "--prompts", "plain", "--output", tmp_path)
-    with pytest.raises(UserError, match="DATASET=PATH"):
+    with pytest.raises(UserError, match="NAME=PATH"):
         call(embed_vocabularies, config, *words)
 
 

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.text import TextEmbeddings
 from opentrans.errors import UserError
-from opentrans.evaluation.evaluate import evaluate, get_test_size, resize_image, summarize
+from opentrans.evaluation.evaluate import compute_confusion, compute_metrics, get_test_size, resize_image
 from opentrans.models.target import Target
 
 
@@ -19,10 +19,10 @@ class RedTarget(Target):
     def loss(self, batch):
         raise NotImplementedError
 
-    def predict(self, image, vocabulary, size):
+    def predict(self, image, classes, size):
         self.seen.append(tuple(image.shape))
-        classes = (image[0] * 255 / 50).round()[None, None]
-        return F.interpolate(classes, size, mode="nearest")[0, 0].long()
+        drawn = (image[0] * 255 / 50).round()[None, None]
+        return F.interpolate(drawn, size, mode="nearest")[0, 0].long()
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,24 @@ def test_an_unresized_image_is_exact():
 
 
 def test_evaluation_sums_the_confusion_of_all_images(dataset, vocabulary):
-    confusion = evaluate(RedTarget(), dataset, vocabulary, None, 1333)
+    confusion = compute_confusion(RedTarget(), dataset, vocabulary, None, 1333)
     assert confusion.tolist() == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
     assert confusion.dtype == np.int64
 
 
 def test_the_image_is_resized_but_the_prediction_is_made_at_the_labels_size(dataset, vocabulary):
     target = RedTarget()
-    assert evaluate(target, dataset, vocabulary, 4, 1333).sum() == 12
+    assert compute_confusion(target, dataset, vocabulary, 4, 1333).sum() == 12
     assert target.seen == [(3, 4, 8)] * 2
 
 
 def test_a_vocabulary_of_another_size_is_refused(dataset):
     with pytest.raises(UserError, match=r"vocabulary\.json: 3 classes, but 2 are embedded"):
-        evaluate(RedTarget(), dataset, TextEmbeddings(torch.eye(2), torch.tensor([0, 1])), None, 1333)
+        compute_confusion(RedTarget(), dataset, TextEmbeddings(torch.eye(2), torch.tensor([0, 1])), None, 1333)
 
 
 def test_summary_names_classes_and_both_denominators(dataset):
-    summary = summarize(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]), dataset.vocabulary)
+    summary = compute_metrics(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]), dataset.vocabulary)
     assert summary["miou"] == {"present": 75.0, "union": 37.5}
     assert [entry["iou"] for entry in summary["classes"]] == [75.0, 0.0, None]
     assert summary["classes"][0] == {"index": 0, "name": "a", "pixels": 4, "iou": 75.0}

@@ -170,6 +170,6 @@ class Guess(Target):
     def loss(self, batch):
         raise NotImplementedError
 
-    def predict(self, image, vocabulary, size):
+    def predict(self, image, classes, size):
         seed = int(1e6 * float(image.double().mean()))
-        return torch.randint(0, len(vocabulary), size, generator=torch.Generator().manual_seed(seed))
+        return torch.randint(0, len(classes), size, generator=torch.Generator().manual_seed(seed))

@@ -22,7 +22,7 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.evaluation.confusion import add_confusion
-from opentrans.evaluation.evaluate import evaluate
+from opentrans.evaluation.evaluate import compute_confusion
 from opentrans.evaluation.miou import mean_iou
 
 pytest.importorskip("detectron2.engine", reason="the real detectron2 is not installed (docs/integrations.md)")
@@ -81,7 +81,7 @@ def test_the_evaluator_finds_our_miou(tmp_path, version, denominator, mapper):
 
     cases.make_prepared(tmp_path, ["pas20"])
     (name,) = register_benchmarks(tmp_path, ["pas20"])
-    confusion = evaluate(cases.Guess(), PreparedDataset.open(tmp_path / "pas20/val"), VOCABULARY, None, 10)
+    confusion = compute_confusion(cases.Guess(), PreparedDataset.open(tmp_path / "pas20/val"), VOCABULARY, None, 10)
     expected = mean_iou(confusion, denominator)[0]
     other = "union" if denominator == "present" else "present"
     assert expected != pytest.approx(mean_iou(confusion, other)[0], abs=1e-3)

@@ -15,7 +15,7 @@ import opentrans
 from opentrans.clip.text import TextEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
-from opentrans.evaluation.evaluate import evaluate
+from opentrans.evaluation.evaluate import compute_confusion
 from opentrans.evaluation.miou import mean_iou
 
 VOCABULARY = TextEmbeddings(torch.eye(4, 8), torch.arange(4))
@@ -141,7 +141,7 @@ def test_the_evaluator_finds_our_miou(tmp_path, denominator):
     evaluator.reset()
     for record in DatasetCatalog.get(name):
         evaluator.process([record], adapter([record]))
-    confusion = evaluate(cases.Guess(), PreparedDataset.open(tmp_path / "pas20/val"), VOCABULARY, None, 10)
+    confusion = compute_confusion(cases.Guess(), PreparedDataset.open(tmp_path / "pas20/val"), VOCABULARY, None, 10)
     expected = mean_iou(confusion, denominator)[0]
     assert evaluator.evaluate()["sem_seg"]["mIoU"] == pytest.approx(expected, abs=1e-6)
     assert mean_iou(confusion, "present")[0] != pytest.approx(mean_iou(confusion, "union")[0])
@@ -153,9 +153,9 @@ def test_the_mappers_image_is_taken_in_its_format(tmp_path):
     seen = []
 
     class Look(cases.Guess):
-        def predict(self, image, vocabulary, size):
+        def predict(self, image, classes, size):
             seen.append((image, size))
-            return super().predict(image, vocabulary, size)
+            return super().predict(image, classes, size)
 
     image = torch.arange(3 * 4 * 5, dtype=torch.uint8).view(3, 4, 5)
     for image_format in ("RGB", "BGR"):

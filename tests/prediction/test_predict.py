@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import opentrans
 from opentrans.cli import main
 from opentrans.data.palette import get_colours
 from opentrans.errors import UserError
-from opentrans.prediction.drawing import draw_overlay, find_centre
-from opentrans.prediction.images import find_images, read_image
+from opentrans.prediction.drawing import draw_overlay, find_name_position
+from opentrans.prediction.images import find_images, get_image, read_image
 from opentrans.prediction.segment import load_segmenter
 from opentrans.prediction.words import parse_classes
 from opentrans.runs.find import find_run
@@ -60,9 +61,10 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     with torch.inference_mode():
         expected = load_run(found).predict(resize_image(image, None, 1333), text, (50, 70))
     segmenter = load_segmenter(found, vocabulary)
-    assert len(segmenter.text.embeddings) == 5  # one for each synonym
+    assert len(segmenter.classes.embeddings) == 5  # one for each synonym
     np.testing.assert_array_equal(segmenter(image), expected)
-    assert load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary).text.embeddings.shape[0] == 3
+    plain = load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary)
+    assert len(plain.classes.embeddings) == 3
 
 
 def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):
@@ -78,6 +80,25 @@ def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkey
     for height in (48, 192):
         assert segmenter(np.zeros((height, 2 * height, 3), np.uint8)).shape == (height, 2 * height)
     assert seen == [((48, 96), (48, 96)), ((96, 192), (192, 384))]
+
+
+def test_an_image_is_segmented_from_python_as_a_file_a_picture_or_an_array(results, photo):
+    run = results / "training/han/dense/none/seed0"
+    segmentation = opentrans.predict(photo, WORDS, run=run, device="cpu")
+    assert segmentation.names == ["sky", "dog", "zebra"]
+    assert segmentation.labels.shape == (50, 70)
+    expected = load_segmenter(find_run(run), parse_classes(WORDS))(read_image(photo))
+    np.testing.assert_array_equal(segmentation.labels, expected)
+    words = [part.strip() for part in WORDS.split(",")]
+    for image in (str(photo), Image.open(photo), read_image(photo)):
+        again = opentrans.predict(image, words, run=str(run), device="cpu")
+        np.testing.assert_array_equal(again.labels, expected)
+
+
+@pytest.mark.parametrize("image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)])
+def test_an_array_that_is_no_rgb_image_is_refused(image):
+    with pytest.raises(UserError, match="is no RGB image"):
+        get_image(image)
 
 
 def test_a_folder_is_segmented_without_what_was_written_there_before(results, photo, tmp_path):
@@ -114,7 +135,7 @@ def test_words_are_classes_with_synonyms_from_text_or_file(tmp_path):
 
 @pytest.mark.parametrize("text", ["", " , ", "dog|, cat", "dog, cat|Dog", "@nowhere.txt"])
 def test_words_that_make_no_vocabulary_are_refused(text):
-    with pytest.raises(UserError, match=r"--classes|nowhere\.txt"):
+    with pytest.raises(UserError, match=r"classes: |nowhere\.txt"):
         parse_classes(text)
 
 
@@ -150,12 +171,12 @@ def test_a_name_stands_inside_the_largest_part_of_its_class():
     mask[10:20, 10:20] = True
     mask[100:200, 200:350] = True
     mask[140:160, 200:300] = False
-    x, y = find_centre(mask)
-    assert mask[y, x]
-    assert x >= 200
+    row, column = find_name_position(mask)
+    assert mask[row, column]
+    assert column >= 200
     mask[:] = False
     mask[7, 9] = True
-    assert find_centre(mask) == (9, 7)
+    assert find_name_position(mask) == (7, 9)
 
 
 def test_colours_differ_and_prefixes_agree():

@@ -115,7 +115,8 @@ def test_alpha_is_fitted_to_the_weights_before_the_mask(config, found, tmp_path)
     whole = subnetwork.weights[name].clone()
     whole[~subnetwork.masks[name]] = subnetwork.removed[name]
     assert before[name] == estimate_alphas({name: whole}, "released")[0]
-    assert masked[name] == estimate_alphas({name: subnetwork.weights[name]}, "released")[0]
+    # As text: a field that is nan equals nothing.
+    assert str(masked[name]) == str(estimate_alphas({name: subnetwork.weights[name]}, "released")[0])
     assert masked[name].alpha != pytest.approx(before[name].alpha, rel=1e-3)
     assert masked["conv1.weight"] == before["conv1.weight"]  # never pruned
 
@@ -165,7 +166,7 @@ def test_planning_needs_neither_torch_nor_weightwatcher(config, found, tmp_path)
 
 
 def test_an_unknown_recipe_is_refused_by_name(config, inputs, tmp_path):
-    with pytest.raises(UserError, match="take one of ours, matched"):
+    with pytest.raises(UserError, match="--recipe: 'other' is none of ours, matched"):
         call(find_subnetwork, config, recipe="other", **inputs, **outputs(tmp_path / "first"))
     with pytest.raises(UserError, match="is none of alpha"):
         call(plan_freeze, config, recipe="other", seed=0, alphas="x", output=tmp_path / "plan.csv")

@@ -8,7 +8,7 @@ from opentrans.errors import UserError
 from opentrans.search.find import find_subnetwork
 from opentrans.search.search import Search
 from opentrans.system.files import sha256, write_csv
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.randomness import seed_generators
 
 
@@ -28,14 +28,14 @@ def search(recipe, teacher, text, data):
     def run(folder, **changes):
         seed_generators(0)
         folder.mkdir(exist_ok=True)
-        unfinished, settings = Unfinished.beside(folder / "subnetwork.safetensors"), recipe(**changes)
-        with unfinished.hold():
+        checkpoints, settings = CheckpointFolder.beside(folder / "subnetwork.safetensors"), recipe(**changes)
+        with checkpoints.hold():
             found, log = find_subnetwork(
-                settings, teacher, text, data, 3, unfinished=unfinished, identity={"seed": "3"}
+                settings, teacher, text, data, 3, checkpoints=checkpoints, identity={"seed": "3"}
             )
             write_csv(folder / "rounds.csv", list(log[0]), log)
             found.save(folder / "subnetwork.safetensors")
-            unfinished.remove()
+            checkpoints.remove()
         return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
     return run
@@ -55,11 +55,11 @@ def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_pa
 
 def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, monkeypatch):
     """In a round, at its end before the pruning, after it, and in the recovery: all states that there are."""
-    monkeypatch.setattr("opentrans.training.checkpoint_folder.KEPT", 100)
-    monkeypatch.setattr(Unfinished, "remove", lambda self: None)
+    monkeypatch.setattr("opentrans.training.checkpoint_folder.N_KEPT", 100)
+    monkeypatch.setattr(CheckpointFolder, "remove", lambda self: None)
     whole = search(tmp_path / "all", checkpoint_every=1)
     monkeypatch.undo()
-    states = Unfinished(tmp_path / "all/subnetwork.unfinished").list()
+    states = CheckpointFolder(tmp_path / "all/subnetwork.unfinished").list()
     assert len(states) > 12
     for state in states[1::3]:
         folder = tmp_path / state.stem / "subnetwork.unfinished"
@@ -70,30 +70,30 @@ def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, m
 
 
 def test_a_kill_at_every_file_system_call_of_a_searchs_checkpoint_loses_nothing(recipe, teacher, text, data, tmp_path):
-    running = Search(recipe(), teacher, text, data, unfinished=Unfinished(tmp_path / "u"))
-    running.unfinished.save(0, running.save)
-    before = sha256(running.unfinished.find())
+    running = Search(recipe(), teacher, text, data, checkpoints=CheckpointFolder(tmp_path / "u"))
+    running.checkpoints.save(0, running.save)
+    before = sha256(running.checkpoints.find())
     total = count_moments(
-        watch_files, lambda: Unfinished(tmp_path / "counted").save(1, running.save), tmp_path / "count"
+        watch_files, lambda: CheckpointFolder(tmp_path / "counted").save(1, running.save), tmp_path / "count"
     )
     for moment in range(total):
-        folder = Unfinished(shutil.copytree(tmp_path / "u", tmp_path / f"kill{moment}"))
+        folder = CheckpointFolder(shutil.copytree(tmp_path / "u", tmp_path / f"kill{moment}"))
         kill_at(moment, watch_files, lambda to=folder: to.save(1, running.save))
         assert folder.find() is not None
-        assert sha256(folder.folder / "00000000.safetensors") == before
+        assert sha256(folder.path / "00000000.safetensors") == before
 
 
 def test_a_search_does_not_go_on_from_anothers_state(recipe, teacher, text, data, tmp_path):
-    unfinished = Unfinished(tmp_path / "u")
-    one = Search(recipe(), teacher, text, data, unfinished=unfinished, identity={"seed": "1"})
-    unfinished.save(0, one.save)
-    two = Search(recipe(), teacher, text, data, unfinished=unfinished, identity={"seed": "2"})
+    checkpoints = CheckpointFolder(tmp_path / "u")
+    one = Search(recipe(), teacher, text, data, checkpoints=checkpoints, identity={"seed": "1"})
+    checkpoints.save(0, one.save)
+    two = Search(recipe(), teacher, text, data, checkpoints=checkpoints, identity={"seed": "2"})
     with pytest.raises(UserError, match="checkpoint of another run: seed is 1, this run's is 2"):
         two.resume()
 
 
 def test_a_search_whose_loss_is_not_a_number_names_the_images(recipe, teacher, text, data, tmp_path, monkeypatch):
-    running = Search(recipe(), teacher, text, data, unfinished=Unfinished(tmp_path / "u"))
+    running = Search(recipe(), teacher, text, data, checkpoints=CheckpointFolder(tmp_path / "u"))
     monkeypatch.setattr(
         running, "get_loss", lambda batch: {"loss": running.student.backbone.conv2.weight.sum() * float("nan")}
     )

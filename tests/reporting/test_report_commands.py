@@ -74,7 +74,7 @@ def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
 
 
 class AlwaysClassOne(torch.nn.Module):
-    def predict(self, image, vocabulary, size):
+    def predict(self, image, classes, size):
         return torch.ones(size, dtype=torch.long)
 
 

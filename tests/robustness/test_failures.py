@@ -14,7 +14,7 @@ from opentrans.errors import UserError, explain
 from opentrans.system.files import atomic_path, sha256, write_bytes, write_json
 from opentrans.system.tensors import load_tensors, save_tensors
 from opentrans.training.checkpoint import save_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 
 
 @pytest.fixture
@@ -38,22 +38,22 @@ def mount(tmp_path):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def save(unfinished, iteration):
+def save(checkpoints, iteration):
     model = torch.nn.Linear(1000, 100, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    unfinished.save(iteration, lambda path: save_checkpoint(path, iteration, model, optimizer, {}))
+    checkpoints.save(iteration, lambda path: save_checkpoint(path, iteration, model, optimizer, {}))
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(mount):
-    unfinished = Unfinished(mount("size=1m") / "run.unfinished")
-    save(unfinished, 1)
-    save(unfinished, 2)
-    kept = {path: sha256(path) for path in unfinished.list()}
+    checkpoints = CheckpointFolder(mount("size=1m") / "run.unfinished")
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    kept = {path: sha256(path) for path in checkpoints.list()}
     with pytest.raises(UserError, match=r"00000003.*No space left on device; free some space"):
-        save(unfinished, 3)
-    assert {path: sha256(path) for path in unfinished.list()} == kept
-    assert not list(unfinished.folder.glob(".*"))
-    assert unfinished.find().name == "00000002.safetensors"
+        save(checkpoints, 3)
+    assert {path: sha256(path) for path in checkpoints.list()} == kept
+    assert not list(checkpoints.path.glob(".*"))
+    assert checkpoints.find().name == "00000002.safetensors"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
@@ -73,7 +73,8 @@ def test_an_error_of_the_disk_at_any_step_keeps_what_was_there(tmp_path, monkeyp
 
 def test_a_read_only_output_is_found_out_before_the_training(mount):
     folder = mount("ro")
-    with pytest.raises(OSError, match="Read-only file system") as caught, Unfinished(folder / "run.unfinished").hold():
+    checkpoints = CheckpointFolder(folder / "run.unfinished")
+    with pytest.raises(OSError, match="Read-only file system") as caught, checkpoints.hold():
         pass
     assert "write to another folder" in str(explain(caught.value))
     with pytest.raises(UserError, match="Read-only file system; write to another folder"):
@@ -113,6 +114,12 @@ def test_a_real_allocation_that_fails_is_explained():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert "lower the batch size" in str(explain(caught.value))
+
+
+def test_a_missing_package_is_explained_by_the_extra_that_brings_it():
+    explained = explain(ModuleNotFoundError("No module named 'pandas'", name="pandas"))
+    assert str(explained) == "pandas: not installed; pip install 'opentrans[report]'"
+    assert explain(ModuleNotFoundError("No module named 'opentrans.pandas'", name="opentrans.pandas")) is None
 
 
 def _die(_):

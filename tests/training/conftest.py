@@ -50,7 +50,7 @@ class PixelTarget(Target):
         logits = F.interpolate(logits, batch.labels.shape[-2:], mode="bilinear")
         return {"cross_entropy": F.cross_entropy(logits, batch.labels, ignore_index=IGNORE) * batch.share}
 
-    def predict(self, image, vocabulary, size):
+    def predict(self, image, classes, size):
         raise NotImplementedError
 
 

@@ -8,27 +8,27 @@ from opentrans.config import OptimizerConfig
 from opentrans.errors import UserError
 from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.devices import split_batch
 from opentrans.training.engine import recalibrate_batchnorm, train, write_log
-from opentrans.training.schedule import get_lr
+from opentrans.training.schedule import get_learning_rate
 
 
 def finish(run, tmp_path, name, until=6):
-    train(run, until, Unfinished(tmp_path / f"{name}.unfinished"))
+    train(run, until, CheckpointFolder(tmp_path / f"{name}.unfinished"))
     run.save(tmp_path / name)
     return tmp_path / name
 
 
 def test_the_schedule_steps_at_its_milestones():
     settings = OptimizerConfig(name="sgd", lr=1.5e-4, milestones=[40_000, 45_000])
-    rates = [get_lr(settings, iteration) for iteration in (0, 39_999, 40_000, 44_999, 45_000)]
+    rates = [get_learning_rate(settings, iteration) for iteration in (0, 39_999, 40_000, 44_999, 45_000)]
     assert rates == pytest.approx([1.5e-4, 1.5e-4, 1.5e-5, 1.5e-5, 1.5e-6])
 
 
 def test_training_lowers_the_loss(make_run, tmp_path):
     run = make_run(optimizer=OptimizerConfig(name="adamw", lr=0.02))
-    train(run, 40, Unfinished(tmp_path / "unfinished"))
+    train(run, 40, CheckpointFolder(tmp_path / "unfinished"))
     losses = [row["loss"] for row in run.log]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
@@ -40,12 +40,12 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run
     make_run = partial(make_run, memory_format=memory_format, optimizer=settings)
     whole = finish(make_run(), tmp_path, "whole")
     first = make_run()
-    unfinished = Unfinished(tmp_path / "unfinished")
-    train(first, 4, unfinished)  # as if killed after iteration 3: the file holds iteration 2
-    assert load_checkpoint(unfinished.find()).iteration == 2
+    checkpoints = CheckpointFolder(tmp_path / "unfinished")
+    train(first, 4, checkpoints)  # as if killed after iteration 3: the file holds iteration 2
+    assert load_checkpoint(checkpoints.find()).iteration == 2
     second = make_run(seed=0)
     torch.rand(7)  # the random state comes from the checkpoint, not from here
-    second.resume(unfinished.find())
+    second.resume(checkpoints.find())
     assert sha256(finish(second, tmp_path, "resumed")) == sha256(whole)
 
 
@@ -54,7 +54,7 @@ def test_the_memory_format_changes_the_order_of_the_weights_in_memory_and_nothin
     make_run = partial(make_run, optimizer=OptimizerConfig(name=optimizer, lr=0.01))
     usual, last = make_run(), make_run(memory_format="channels_last")
     for run in (usual, last):
-        train(run, 6, Unfinished(tmp_path / "unfinished"))
+        train(run, 6, CheckpointFolder(tmp_path / "unfinished"))
     weights = [dict(run.target.named_parameters()) for run in (usual, last)]
     assert any(weight.dim() == 4 and not weight.is_contiguous() for weight in weights[1].values())
     for name, weight in weights[0].items():
@@ -65,7 +65,7 @@ def test_weights_outside_the_mask_are_zero_after_every_step(make_run, tmp_path):
     run = make_run()
     outside = {name: weight == 0 for name, weight in get_prunable(run.target.backbone).items()}
     for until in range(1, 7):
-        train(run, until, Unfinished(tmp_path / "unfinished"))
+        train(run, until, CheckpointFolder(tmp_path / "unfinished"))
         for name, weight in get_prunable(run.target.backbone).items():
             assert torch.equal(weight == 0, outside[name])
 
@@ -76,7 +76,7 @@ def test_micro_batches_give_the_gradient_of_the_global_batch(make_run, tmp_path)
         run.target.loss = lambda batch, run=run: {
             "mean": (run.target.head(run.target.backbone(batch.images)["res2"]) - 1).square().mean() * batch.share
         }
-        train(run, 2, Unfinished(tmp_path / "unfinished"))
+        train(run, 2, CheckpointFolder(tmp_path / "unfinished"))
     for one, other in zip(whole.target.parameters(), parts.target.parameters(), strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
 
@@ -84,9 +84,9 @@ def test_micro_batches_give_the_gradient_of_the_global_batch(make_run, tmp_path)
 @pytest.mark.parametrize(("size", "count", "micro"), [(8, 1, None), (8, 3, None), (28, 4, 7), (7, 2, 3)])
 def test_the_groups_are_the_global_batch(size, count, micro):
     groups = split_batch(size, micro, count)
-    assert [place for group in groups for place in group.places] == list(range(size))
+    assert [position for group in groups for position in group.positions] == list(range(size))
     assert [group.number for group in groups] == list(range(len(groups)))
-    assert micro is None or max(len(group.places) for group in groups) <= micro
+    assert micro is None or max(len(group.positions) for group in groups) <= micro
     assert len(groups) >= count
 
 
@@ -101,12 +101,12 @@ def test_more_processes_than_groups_are_refused():
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(make_run, tmp_path):
     run = make_run()
-    train(run, 3, Unfinished(tmp_path / "unfinished"))
-    kept = [sha256(path) for path in Unfinished(tmp_path / "unfinished").list()]
+    train(run, 3, CheckpointFolder(tmp_path / "unfinished"))
+    kept = [sha256(path) for path in CheckpointFolder(tmp_path / "unfinished").list()]
     run.target.loss = lambda batch: {"bad": run.target.head.weight.sum() * float("nan")}
     with pytest.raises(UserError, match="iteration 3: the loss is nan"):
-        train(run, 6, Unfinished(tmp_path / "unfinished"))
-    assert [sha256(path) for path in Unfinished(tmp_path / "unfinished").list()] == kept
+        train(run, 6, CheckpointFolder(tmp_path / "unfinished"))
+    assert [sha256(path) for path in CheckpointFolder(tmp_path / "unfinished").list()] == kept
 
 
 def test_a_truncated_checkpoint_is_refused_in_one_line(make_run, tmp_path):

@@ -5,7 +5,7 @@ from opentrans.clip.backbone import get_prunable
 from opentrans.config import SubnetworkRecipe
 from opentrans.errors import UserError
 from opentrans.system.files import sha256
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.engine import train
 from opentrans.training.joint_pruning import JointPruning, find_masks, make_joint_settings
 
@@ -21,7 +21,7 @@ def make_joint_run(make_run):
                 weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(weight.numel())))
         run.pruning = JointPruning.of_recipe(RECIPE, run.target.backbone)
         run.keeper = run.pruning.restore(run.target.backbone, 0, "start")
-        run.settings = make_joint_settings(run.settings, RECIPE, len(run.pruning.kept))
+        run.settings = make_joint_settings(run.settings, RECIPE, len(run.pruning.n_kept))
         return run
 
     return make
@@ -34,12 +34,12 @@ def count(run):
 def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(make_joint_run, tmp_path):
     run = make_joint_run()
     total = sum(weight.numel() for weight in get_prunable(run.target.backbone).values())
-    assert run.settings.iterations == 2 * len(run.pruning.kept) + 1
+    assert run.settings.iterations == 2 * len(run.pruning.n_kept) + 1
     before = find_masks(run.target.backbone)
     for iteration in range(1, run.settings.iterations + 1):
-        train(run, iteration, Unfinished(tmp_path / "unfinished"))
-        rounds = min(iteration // 2, len(run.pruning.kept))
-        assert count(run) == (run.pruning.kept[rounds - 1] if rounds else total)
+        train(run, iteration, CheckpointFolder(tmp_path / "unfinished"))
+        rounds = min(iteration // 2, len(run.pruning.n_kept))
+        assert count(run) == (run.pruning.n_kept[rounds - 1] if rounds else total)
         masks = find_masks(run.target.backbone)
         assert not any((masks[name] & ~before[name]).any() for name in masks)
         before = masks
@@ -48,14 +48,14 @@ def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(mak
 
 def test_a_resumed_joint_run_ends_with_the_same_bytes(make_joint_run, tmp_path):
     whole = make_joint_run()
-    train(whole, whole.settings.iterations, Unfinished(tmp_path / "unfinished"))
+    train(whole, whole.settings.iterations, CheckpointFolder(tmp_path / "unfinished"))
     whole.save(tmp_path / "whole")
     first = make_joint_run()
-    train(first, 5, Unfinished(tmp_path / "unfinished"))
+    train(first, 5, CheckpointFolder(tmp_path / "unfinished"))
     first.save(tmp_path / "half")
     second = make_joint_run()
     second.resume(tmp_path / "half")
-    train(second, second.settings.iterations, Unfinished(tmp_path / "unfinished"))
+    train(second, second.settings.iterations, CheckpointFolder(tmp_path / "unfinished"))
     second.save(tmp_path / "resumed")
     assert sha256(tmp_path / "whole") == sha256(tmp_path / "resumed")
 

@@ -54,7 +54,7 @@ class Training:
             return cli.main(self.words)
         launch.count_gpus = lambda: self.processes  # there may be none here; the configuration says `device: cpu`
         try:
-            launch.main([str(self.processes), *self.words])
+            launch.launch_command([str(self.processes), *self.words])
         except SystemExit as end:
             return end.code
         return 0

@@ -16,7 +16,7 @@ from opentrans.errors import UserError
 from opentrans.system.files import hash_path, sha256
 from opentrans.system.signals import INTERRUPTED_STATUS
 from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.engine import train, write_log
 from opentrans.training.randomness import seed_generators
 
@@ -26,15 +26,15 @@ ADAM = OptimizerConfig(name="adamw", lr=0.01, weight_decay=0.01, milestones=[3],
 def finish(run, folder, until=5):
     """What the command does once a run is built or resumed; returns the hashes of the results."""
     folder.mkdir(exist_ok=True)
-    unfinished = Unfinished.beside(folder / "checkpoint.safetensors")
-    with unfinished.hold():
-        found = unfinished.find()
+    checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
+    with checkpoints.hold():
+        found = checkpoints.find()
         if found:
             run.resume(found)
-        train(run, until, unfinished)
+        train(run, until, checkpoints)
         run.save(folder / "checkpoint.safetensors")
         write_log(folder / "log.csv", run.log)
-        unfinished.remove()
+        checkpoints.remove()
     return hash_results(folder)
 
 
@@ -67,14 +67,14 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(adam_run, wh
 
 def test_a_kill_at_every_file_system_call_of_a_checkpoint_loses_nothing(adam_run, whole, tmp_path):
     run, folder = adam_run(), tmp_path / "before"
-    unfinished = Unfinished.beside(folder / "checkpoint.safetensors")
-    train(run, 3, unfinished)
-    unfinished.save(3, run.save)  # three of three: two are kept
-    before = hash_results(unfinished.folder)
+    checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
+    train(run, 3, checkpoints)
+    checkpoints.save(3, run.save)  # three of three: two are kept
+    before = hash_results(checkpoints.path)
 
     def save_next(place):
-        train(run, 4, Unfinished.beside(place / "checkpoint.safetensors"))
-        Unfinished.beside(place / "checkpoint.safetensors").save(4, run.save)
+        train(run, 4, CheckpointFolder.beside(place / "checkpoint.safetensors"))
+        CheckpointFolder.beside(place / "checkpoint.safetensors").save(4, run.save)
 
     shutil.copytree(folder, tmp_path / "counted")
     total = count_moments(watch_files, lambda: save_next(tmp_path / "counted"), tmp_path / "count")
@@ -84,7 +84,7 @@ def test_a_kill_at_every_file_system_call_of_a_checkpoint_loses_nothing(adam_run
         place = shutil.copytree(folder, tmp_path / f"kill{moment}")
         assert kill_at(moment, watch_files, lambda place=place: save_next(place))
         now = hash_results(place / "checkpoint.unfinished")
-        found = Unfinished(place / "checkpoint.unfinished").find().name
+        found = CheckpointFolder(place / "checkpoint.unfinished").find().name
         assert found not in before or now[found] == before[found]
         places[found] = place
     assert list(places) == ["00000003.safetensors", "00000004.safetensors"]
@@ -94,12 +94,12 @@ def test_a_kill_at_every_file_system_call_of_a_checkpoint_loses_nothing(adam_run
 
 def test_a_kill_at_every_file_system_call_of_the_ending_loses_nothing(adam_run, whole, tmp_path):
     run, folder = adam_run(), tmp_path / "before"
-    train(run, 5, Unfinished.beside(folder / "checkpoint.safetensors"))
+    train(run, 5, CheckpointFolder.beside(folder / "checkpoint.safetensors"))
 
     def end(place):
         run.save(place / "checkpoint.safetensors")
         write_log(place / "log.csv", run.log)
-        Unfinished.beside(place / "checkpoint.safetensors").remove()
+        CheckpointFolder.beside(place / "checkpoint.safetensors").remove()
 
     shutil.copytree(folder, tmp_path / "counted")
     total = count_moments(watch_files, lambda: end(tmp_path / "counted"), tmp_path / "count")
@@ -136,29 +136,29 @@ def spoil(path, how):
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "unhashed", "hash destroyed"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(adam_run, tmp_path, capsys, whole, how):
     folder = tmp_path / "damaged"
-    unfinished = Unfinished.beside(folder / "checkpoint.safetensors")
-    train(adam_run(), 4, unfinished)
-    newest, before = unfinished.list()
+    checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
+    train(adam_run(), 4, checkpoints)
+    newest, before = checkpoints.list()
     spoil(newest, how)
-    assert unfinished.find() == before
-    assert f"checkpoint passed over: {newest}" in capsys.readouterr().err
+    assert checkpoints.find() == before
+    assert f"checkpoint skipped: {newest}" in capsys.readouterr().err
     assert finish(adam_run(), folder) == whole
 
 
 def test_two_damaged_checkpoints_mean_a_start_from_the_beginning(adam_run, tmp_path, capsys, whole):
     folder = tmp_path / "damaged"
-    unfinished = Unfinished.beside(folder / "checkpoint.safetensors")
-    train(adam_run(), 4, unfinished)
-    for path in unfinished.list():
+    checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
+    train(adam_run(), 4, checkpoints)
+    for path in checkpoints.list():
         spoil(path, "truncated")
     assert finish(adam_run(), folder) == whole
-    assert capsys.readouterr().err.count("passed over") == 2
+    assert capsys.readouterr().err.count("checkpoint skipped") == 2
 
 
 def test_the_last_two_checkpoints_are_kept_with_hashes_that_sha256sum_reads(adam_run, tmp_path):
-    unfinished = Unfinished(tmp_path / "u")
-    train(adam_run(), 5, unfinished)
-    names = sorted(path.name for path in unfinished.folder.iterdir())
+    checkpoints = CheckpointFolder(tmp_path / "u")
+    train(adam_run(), 5, checkpoints)
+    names = sorted(path.name for path in checkpoints.path.iterdir())
     kept = [f"0000000{number}.safetensors" for number in (3, 4)]
     assert names == sorted(kept + [f"{name}.sha256" for name in kept])
     for name in kept:
@@ -204,17 +204,17 @@ def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
         run.target.loss = signal_at_the_third
         finish(run, folder)
 
-    monkeypatch.setattr(cli, "run", run_command)
-    assert run_child(lambda: cli.main(["schema", "--output", "x"])) == INTERRUPTED_STATUS
+    monkeypatch.setattr(cli, "run_command", run_command)
+    assert run_child(lambda: cli.main(["make-world", "--output", "x"])) == INTERRUPTED_STATUS
     name = signal.Signals(number).name
     assert f"interrupted by {name}: iteration 3 is saved in {folder}/checkpoint.unfinished" in capfd.readouterr().err
-    assert load_checkpoint(Unfinished.beside(folder / "checkpoint.safetensors").find()).iteration == 3
+    assert load_checkpoint(CheckpointFolder.beside(folder / "checkpoint.safetensors").find()).iteration == 3
     assert finish(adam_run(), folder) == whole
 
 
 def test_a_signal_outside_training_ends_the_command_at_once(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(cli, "run", lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
-    assert run_child(lambda: cli.main(["schema", "--output", "x"])) == INTERRUPTED_STATUS
+    monkeypatch.setattr(cli, "run_command", lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
+    assert run_child(lambda: cli.main(["make-world", "--output", "x"])) == INTERRUPTED_STATUS
     assert "interrupted by SIGTERM" in capfd.readouterr().err
 
 
@@ -232,26 +232,26 @@ def test_a_command_runs_in_a_thread_that_may_not_handle_signals(tmp_path):
 
 
 def test_two_trainings_for_one_output_do_not_mix(adam_run, tmp_path, capfd):
-    unfinished = Unfinished.beside(tmp_path / "checkpoint.safetensors")
+    checkpoints = CheckpointFolder.beside(tmp_path / "checkpoint.safetensors")
 
     def hold():
-        with unfinished.hold():
+        with checkpoints.hold():
             pass
 
-    with unfinished.hold():
+    with checkpoints.hold():
         assert run_child(hold) == 1
         assert "another process is training for the same output" in capfd.readouterr().err
     assert run_child(hold) == 0  # free again
 
 
 def test_a_loss_that_is_not_a_number_names_the_images_of_its_batch(adam_run, tmp_path):
-    run, unfinished = adam_run(), Unfinished(tmp_path / "u")
-    train(run, 3, unfinished)
-    kept = {path: sha256(path) for path in unfinished.list()}
+    run, checkpoints = adam_run(), CheckpointFolder(tmp_path / "u")
+    train(run, 3, checkpoints)
+    kept = {path: sha256(path) for path in checkpoints.list()}
     run.target.loss = lambda batch: {"bad": run.target.head.weight.sum() * float("inf")}
     with pytest.raises(UserError, match=r"iteration 3: the loss is -?inf"):
-        train(run, 5, unfinished)
-    assert {path: sha256(path) for path in unfinished.list()} == kept
+        train(run, 5, checkpoints)
+    assert {path: sha256(path) for path in checkpoints.list()} == kept
     content = json.loads((tmp_path / "u/bad_batch.json").read_text())
     wanted = [run.data.dataset.records[run.data.get_record(12 + place)].image_id for place in range(4)]
     assert [image["image_id"] for image in content["images"]] == wanted
@@ -259,12 +259,12 @@ def test_a_loss_that_is_not_a_number_names_the_images_of_its_batch(adam_run, tmp
 
 
 def test_weights_that_are_not_numbers_replace_no_checkpoint(adam_run, tmp_path):
-    run, unfinished = adam_run(), Unfinished(tmp_path / "u")
-    train(run, 3, unfinished)
+    run, checkpoints = adam_run(), CheckpointFolder(tmp_path / "u")
+    train(run, 3, checkpoints)
     with torch.no_grad():
         run.target.head.weight[0, 0] = float("nan")
     run.target.loss = lambda batch: {"good": run.target.head.bias.square().sum() * batch.share}
-    kept = unfinished.list()
+    kept = checkpoints.list()
     with pytest.raises(UserError, match=r"not saved: model\.head\.weight is not finite"):
-        train(run, 5, unfinished)
-    assert unfinished.list() == kept
+        train(run, 5, checkpoints)
+    assert checkpoints.list() == kept

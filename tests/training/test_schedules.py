@@ -49,7 +49,7 @@ def test_the_global_batch_is_the_papers_on_any_number_of_gpus():
         assert config.gpus.targets.get(name, config.gpus.run) == gpus
         for count in (1, 2, 4, gpus):
             groups = split_batch(training.batch_size, training.micro_batch_size, count)
-            assert sum(len(group.places) for group in groups) == training.batch_size
+            assert sum(len(group.positions) for group in groups) == training.batch_size
             assert len(groups) == gpus
 
 

@@ -64,11 +64,14 @@ def assess_zero_shot(teacher: Teacher, captioned: CaptionedImages, names: Captio
     unknown = sorted(set(captioned.names) - position.keys())
     if unknown:
         raise UserError("heldout.json: names", f"{unknown[0]} is shown but not listed", "make the captions again")
+
     held_out = [position[name] for name in names.held_out]
     truth = torch.tensor([position[name] for name in captioned.names])
     scores = encode_in_batches(teacher, captioned.images) @ teacher.encode_texts(names.all).cpu().T
+
     unseen = torch.isin(truth, torch.tensor(held_out))
     crops = torch.tensor([kind == "crop" for kind in captioned.kinds])
+
     everything = list(range(len(names.all)))
     questions = {
         "held_out_among_all": (unseen, everything),

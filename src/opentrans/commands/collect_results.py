@@ -1,15 +1,17 @@
 """``collect-results``: all evaluations as one tidy table."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_files, add_output
 
 HELP = "collect evaluations into one tidy results.csv"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="evaluation JSON files")
-    parser.add_argument("--output", type=Path, required=True, help="results.csv")
+    add_files(parser, "--evaluations", "metrics JSON files (evaluate)", required=True)
+    add_output(parser, "results.csv")
 
 
 def run(args: argparse.Namespace) -> None:

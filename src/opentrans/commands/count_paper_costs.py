@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from opentrans.config import Config
 
 HELP = "count Params and FLOPs of all targets, dense and pruned, on random weights; write them and their page"
+GROUP = "maintenance"
 CLASSES = 133  # of COCO panoptic, on whose first image the paper counts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--classes", type=int, default=CLASSES, help="size of the vocabulary (%(default)s)")
-    parser.add_argument("--paper", type=Path, default=Path("config/paper_results.csv"), help="the paper's figures")
+    parser.add_argument("--paper", type=Path, default=Path("config/paper_results.csv"), help="the paper's values")
     parser.add_argument("--record", type=Path, help="JSON to write the counts to (docs/costs.json)")
     parser.add_argument("--from-record", type=Path, help="count nothing, read what --record wrote")
     parser.add_argument("--page", type=Path, help="page whose generated blocks to renew (docs/costs.md)")

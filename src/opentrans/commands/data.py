@@ -4,7 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = "check the downloads that the configuration needs (data check)"
+HELP = "check the downloads that the configuration needs"
+GROUP = "use"
+EXAMPLE = "opentrans data check --config config/paper.yaml"
 EXIT_MISSING = 1
 
 

@@ -3,17 +3,17 @@
 import argparse
 import sys
 
-HELP = "look before you leap: software, GPUs, disk, data, SLURM and the plan, each with a remedy"
+HELP = "see what stands in the way of a run on this machine"
 GROUP = "use"
+EXAMPLE = "opentrans doctor --config config/paper.yaml"
 HAS_PROVENANCE = False  # it writes no result
 EXIT_PROBLEM = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "--network", action="store_true", help="also ask whether the teacher's weights can be downloaded"
-    )
+    network = "also ask whether the teacher's weights can be downloaded"
+    parser.add_argument("--network", action="store_true", help=network)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,16 +1,18 @@
 """Region embeddings R(I, M) of a prepared data set."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_dataset, add_output, add_teacher
 
 HELP = "embed every annotated region of a prepared data set with the teacher's image encoder"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--teacher", type=Path, required=True, help="teacher (safetensors)")
-    parser.add_argument("--dataset", type=Path, required=True, help="prepared data set (folder of one split)")
-    parser.add_argument("--output", type=Path, required=True, help="region embeddings to write (safetensors)")
+    add_teacher(parser)
+    add_dataset(parser, "prepared data set (one split)")
+    add_output(parser, "region embeddings (safetensors)")
 
 
 def run(args: argparse.Namespace) -> None:

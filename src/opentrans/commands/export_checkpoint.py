@@ -3,18 +3,22 @@
 import argparse
 from pathlib import Path
 
-HELP = "write an FC-CLIP run as a checkpoint of the published FC-CLIP (detectron2)"
+from opentrans.commands._arguments import add_output
+
+HELP = "write an FC-CLIP run for the published code"
+GROUP = "use"
+EXAMPLE = "opentrans export-checkpoint --run RUN --output fcclip.pth"
 OWN_CONFIG = True  # the run's, unless one is given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="the run's folder or checkpoint, inside its results")
-    parser.add_argument("--output", type=Path, required=True, help="detectron2 checkpoint (.pth)")
+    add_output(parser, "detectron2 checkpoint (.pth)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Load the run, write it under the published names."""
     from opentrans.clip.weights import load_artefact
     from opentrans.errors import UserError
     from opentrans.evaluation.loading import load_run

@@ -2,53 +2,56 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opentrans.commands._arguments import add_dataset, add_output, add_recipe, add_regions, add_teacher
+
+if TYPE_CHECKING:
+    from opentrans.config import Config
 
 HELP = "find a subnetwork (masks and weights) of the teacher's trunk"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
-    parser.add_argument("--recipe", required=True, help="name under `subnetworks` in the configuration")
+    """Add the arguments."""
+    add_recipe(parser, "subnetworks")
     parser.add_argument("--seed", type=int, required=True, help="decides images, augmentation and random masks")
-    parser.add_argument("--teacher", type=Path, required=True, help="the teacher (safetensors)")
-    parser.add_argument("--dataset", type=Path, required=True, help="prepared training set (folder)")
-    parser.add_argument("--regions", type=Path, required=True, help="the teacher's embeddings of its regions")
+    add_teacher(parser)
+    add_dataset(parser, "prepared training set")
+    add_regions(parser)
     parser.add_argument("--text", type=Path, required=True, help="embeddings of its vocabulary (safetensors)")
     parser.add_argument("--match", type=Path, help="subnetwork whose density by layer a random mask copies")
-    parser.add_argument("--output", type=Path, required=True, help="the subnetwork (safetensors)")
-    parser.add_argument(
-        "--log", type=Path, required=True, help="every round's density, loss and density by layer (CSV)"
-    )
-    parser.add_argument(
-        "--layers", type=Path, required=True, help="weights and kept weights of every layer at the end (CSV)"
-    )
+
+    add_output(parser, "the subnetwork (safetensors)")
+    rounds = "every round's density, loss and density by layer (CSV)"
+    parser.add_argument("--log", type=Path, required=True, help=rounds)
+    layers = "weights and kept weights of every layer at the end (CSV)"
+    parser.add_argument("--layers", type=Path, required=True, help=layers)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Search, resuming an interrupted attempt where there is one."""
     import torch
 
     from opentrans.clip.region_embeddings import RegionEmbeddings
     from opentrans.clip.text import TextEmbeddings
     from opentrans.clip.weights import ClipWeights
     from opentrans.data.prepared import PreparedDataset
-    from opentrans.errors import UserError
     from opentrans.pruning.subnetwork import Subnetwork
+    from opentrans.runs.table import get_named
     from opentrans.search.find import find_subnetwork
     from opentrans.search.rounds import LAYER_FIELDS, describe_layers
     from opentrans.system.device import select_device
     from opentrans.system.files import write_csv
-    from opentrans.training.checkpoint_folder import Unfinished
+    from opentrans.training.checkpoint_folder import CheckpointFolder
     from opentrans.training.data import CropSettings, TrainingData
     from opentrans.training.devices import start_processes, stop_processes
     from opentrans.training.setup import identify, seed_everything
 
-    config = args.config
-    if args.recipe not in config.subnetworks:
-        known = ", ".join(config.subnetworks)
-        raise UserError(f"--recipe {args.recipe}", "no such subnetwork recipe", f"take one of {known}")
-    recipe = config.subnetworks[args.recipe]
-    torch.set_num_threads(config.threads.subnetwork)
+    config: Config = args.config
+    recipe, threads = get_named(config.subnetworks, args.recipe, "--recipe"), config.threads.subnetwork
+    torch.set_num_threads(threads)
     seed_everything(args.seed)
     teacher = ClipWeights.load(args.teacher, select_device(config.device))
     data = TrainingData(
@@ -60,17 +63,19 @@ def run(args: argparse.Namespace) -> None:
         args.seed,
     )
     match = None if args.match is None else Subnetwork.load(args.match)
+    text = TextEmbeddings.load(args.text)
+
     rank, _ = start_processes(teacher.device)
-    text, unfinished = TextEmbeddings.load(args.text), Unfinished.beside(args.output)
-    files = {"teacher": args.teacher, "training text": args.text}
-    identity = identify(config, recipe, config.threads.subnetwork, args, files)
-    with unfinished.hold(rank):
-        found, log = find_subnetwork(
-            recipe, teacher, text, data, args.seed, match, config.workers, unfinished, identity
+    checkpoints = CheckpointFolder.beside(args.output)
+    artefacts = {"teacher": args.teacher, "training text": args.text}
+    identity = identify(config, recipe, threads, args.seed, args.dataset, args.regions, artefacts)
+    with checkpoints.hold(rank):
+        subnetwork, log = find_subnetwork(
+            recipe, teacher, text, data, args.seed, match, config.workers, checkpoints, identity
         )
         if rank == 0:
             write_csv(args.log, list(log[0]), log)
-            write_csv(args.layers, LAYER_FIELDS, describe_layers(found.masks))
-            found.save(args.output)
-            unfinished.remove()
+            write_csv(args.layers, LAYER_FIELDS, describe_layers(subnetwork.masks))
+            subnetwork.save(args.output)
+            checkpoints.remove()
     stop_processes()

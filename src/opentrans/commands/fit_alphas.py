@@ -3,24 +3,22 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_fit, add_output
+
 HELP = "fit a power law to every backbone layer's spectrum: what plan-freeze chooses by"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments."""
+    """Add the arguments."""
     parser.add_argument("--weights", type=Path, required=True, help="checkpoint or subnetwork (safetensors)")
     parser.add_argument("--prefix", default="weight.", help="what precedes the backbone's names (default: %(default)s)")
-    parser.add_argument(
-        "--before-mask", type=Path, help="subnetwork whose removed weights are put back before the fit (paper, Fig. 6)"
-    )
-    parser.add_argument(
-        "--estimator", choices=("weightwatcher", "released"), default="weightwatcher", help="default: %(default)s"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="the fits (CSV)")
+    add_fit(parser)
+    add_output(parser, "the fits (CSV)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Read the weights, fit, write."""
     import torch
 
     from opentrans.freezing.fits import write_fits

@@ -1,14 +1,16 @@
 """Turn published CLIP weights into the teacher's artefact."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_output
 
 HELP = "import open_clip weights (teacher.architecture, teacher.pretrained) as the teacher"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--output", type=Path, required=True, help="teacher to write (safetensors)")
+    add_output(parser, "teacher to write (safetensors)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,22 +4,33 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from opentrans.commands._arguments import (
+    add_cka,
+    add_costs,
+    add_experiments,
+    add_files,
+    add_output,
+    add_paper,
+    add_results,
+)
+
 if TYPE_CHECKING:
     from opentrans.config import Config
 
 HELP = "judge the paper's claims by this run's results: effect, spread, paired test, verdict"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--results", type=Path, required=True, help="results (collect-results)")
-    parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
-    parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
-    parser.add_argument("--alphas", type=Path, nargs="*", default=[], help="traces of alpha (trace-alphas)")
-    parser.add_argument("--experiments", type=Path, required=True, help="experiment table")
+    add_results(parser)
+    add_costs(parser)
+    add_cka(parser)
+    add_files(parser, "--alphas", "traces of alpha (trace-alphas)")
+    add_experiments(parser)
     parser.add_argument("--claims", type=Path, required=True, help="claims table")
-    parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
-    parser.add_argument("--output", type=Path, required=True, help="claims with evidence and verdict (CSV)")
+    add_paper(parser)
+    add_output(parser, "claims with evidence and verdict (CSV)")
     parser.add_argument("--markdown", type=Path, required=True, help="the same to read, with the rule")
 
 

@@ -3,12 +3,15 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_results
+
 HELP = "mIoU of every model as metrics.json and as the rows of a plot, for DVC"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--results", type=Path, required=True, help="results.csv")
+    add_results(parser)
     parser.add_argument("--metrics", type=Path, required=True, help="metrics.json")
     parser.add_argument("--plot", type=Path, required=True, help="miou.csv")
 

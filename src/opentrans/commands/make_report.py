@@ -3,21 +3,22 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_files, add_output, add_results
+
 HELP = "make one self-contained HTML page: tables, figures, claims, cost, configuration, versions"
+GROUP = "workflow"
 OWN_RULE = "make_report"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
-    parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables (CSV, make-tables)")
-    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="figures (SVG or PNG)")
+    add_results(parser)
+    add_files(parser, "--tables", "tables (CSV, make-tables)")
+    add_files(parser, "--figures", "figures (SVG or PNG)")
     parser.add_argument("--claims", type=Path, help="claims (CSV)")
-    parser.add_argument(
-        "--captions", type=Path, nargs="*", default=[], help="captions: NAME.rst for table or figure NAME"
-    )
+    add_files(parser, "--captions", "captions: NAME.rst for table or figure NAME")
     parser.add_argument("--jobs", type=Path, required=True, help="folder of Snakemake's benchmark files")
-    parser.add_argument("--output", type=Path, required=True, help="the page (HTML)")
+    add_output(parser, "the page (HTML)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,29 +1,29 @@
 """``make-tables``: the paper's tables as CSV, Markdown and LaTeX."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from opentrans.commands._arguments import add_cka, add_costs, add_experiments, add_files, add_output_dir, add_paper
 
 if TYPE_CHECKING:
     from opentrans.config import Config
 
 HELP = "make the paper's tables from evaluations, costs and comparisons, beside the paper's values"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--evaluations", type=Path, nargs="*", default=[], help="metrics JSON files (evaluate)")
-    parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
-    parser.add_argument("--cka", type=Path, nargs="*", default=[], help="similarities (compare-backbones)")
-    parser.add_argument("--rounds", type=Path, nargs="*", default=[], help="rounds.csv of subnetworks (Table 8)")
-    parser.add_argument("--logs", type=Path, nargs="*", default=[], help="training logs of runs (Table 8)")
-    parser.add_argument("--experiments", type=Path, required=True, help="experiment table")
-    parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
-    parser.add_argument(
-        "--captions", type=Path, nargs="*", default=[], help="what each table is of: table{N}.rst, plain paragraphs"
-    )
+    add_files(parser, "--evaluations", "metrics JSON files (evaluate)")
+    add_costs(parser)
+    add_cka(parser)
+    add_files(parser, "--rounds", "rounds.csv of subnetworks (Table 8)")
+    add_files(parser, "--logs", "training logs of runs (Table 8)")
+    add_experiments(parser)
+    add_paper(parser)
+    add_files(parser, "--captions", "what each table is of: table{N}.rst, plain paragraphs")
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
-    parser.add_argument("--output-dir", type=Path, required=True, help="receives table{N}.csv, .md, .tex")
+    add_output_dir(parser, "table{N}.csv, .md, .tex")
 
 
 def run(args: argparse.Namespace) -> None:

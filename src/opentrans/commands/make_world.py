@@ -1,14 +1,16 @@
 """Command ``make-world``: the embedded mini world in the official layouts."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_output
 
 HELP = "write the mini world (images, labels, captions) in the official layouts"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--output", type=Path, required=True, help="folder to write (replaced if it holds a world)")
+    add_output(parser, "folder to write (replaced if it holds a world)")
 
 
 def run(args: argparse.Namespace) -> None:

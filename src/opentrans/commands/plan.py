@@ -3,35 +3,34 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_estimator, add_output
+
 HELP = "make a freeze plan for any torch model"
+GROUP = "use"
+EXAMPLE = "opentrans plan --model torchvision.models:resnet50 --output plan.csv"
 NEEDS_CONFIG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="MODULE:FACTORY",
-        help="what makes it: torchvision.models:resnet50",
-    )
+    factory = "what makes it: torchvision.models:resnet50"
+    parser.add_argument("--model", required=True, metavar="MODULE:FACTORY", help=factory)
     parser.add_argument("--weights", type=Path, help="state dict to load into it (safetensors, or a torch file)")
     parser.add_argument("--prefix", default="", help="only the part of the model there; a name or pattern (*.visual)")
-    parser.add_argument("--layers", nargs="+", choices=("conv", "linear"), default=["conv", "linear"], help="kinds")
+    kinds = ["conv", "linear"]
+    parser.add_argument("--layers", nargs="+", choices=kinds, default=kinds, help="kinds (default: both)")
+
     parser.add_argument("--method", choices=("alpha", "random"), default="alpha", help="default: %(default)s")
-    parser.add_argument(
-        "--order", choices=("bottom", "top"), default="bottom", help="freeze the smallest alpha (paper) or the largest"
-    )
+    order = "freeze the layers of smallest alpha (paper) or of largest"
+    parser.add_argument("--order", choices=("bottom", "top"), default="bottom", help=order)
     parser.add_argument("--ratio", type=float, default=0.5, help="share of the fitted layers (default: %(default)s)")
-    parser.add_argument(
-        "--estimator", choices=("weightwatcher", "released"), default="weightwatcher", help="default: %(default)s"
-    )
+    add_estimator(parser)
     parser.add_argument("--seed", type=int, default=0, help="draws the layers of a random plan (default: %(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="the freeze plan (CSV)")
+    add_output(parser, "the freeze plan (CSV)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Build the model, fit its layers, write the plan."""
     from opentrans.config import FreezeRecipe
     from opentrans.errors import UserError
     from opentrans.freezing.planning import plan_model

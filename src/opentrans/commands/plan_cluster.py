@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = "list the GPU jobs of a profile: how many, GPUs and steps of each, GPU-hours"
+GROUP = "maintenance"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,16 +1,18 @@
 """``plot-alphas``: Figures 6, 7 and 9."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_files, add_output_dir
 
 HELP = "plot alpha of the backbone's layers before (Figure 6), during (7) and after fine-tuning (9)"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
-    parser.add_argument("--alphas", type=Path, nargs="*", default=[], help=f"traces of alpha (CSV) {where}")
-    parser.add_argument("--output-dir", type=Path, required=True, help="receives figure{6,7,9} as SVG and PNG")
+    add_files(parser, "--alphas", f"traces of alpha (CSV) {where}")
+    add_output_dir(parser, "figure{6,7,9} as SVG and PNG")
 
 
 def run(args: argparse.Namespace) -> None:

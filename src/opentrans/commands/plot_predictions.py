@@ -1,17 +1,19 @@
 """``plot-predictions``: Figures 5 and 8."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_dataset, add_files, add_output_dir
 
 HELP = "show images of a benchmark, their ground truth and each target's prediction (Figures 5 and 8)"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
-    parser.add_argument("--dataset", type=Path, required=True, help="folder of the prepared benchmark")
-    parser.add_argument("--predictions", type=Path, nargs="+", required=True, help=f"(predict-benchmark) {where}")
-    parser.add_argument("--output-dir", type=Path, required=True, help="receives figure5 and figure8 as SVG and PNG")
+    add_dataset(parser, "prepared benchmark")
+    add_files(parser, "--predictions", f"predictions (predict-benchmark) {where}", required=True)
+    add_output_dir(parser, "figure5 and figure8 as SVG and PNG")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,10 +25,10 @@ def run(args: argparse.Namespace) -> None:
 
     dataset = PreparedDataset.open(args.dataset)
     predictions = [Predictions.read(path) for path in args.predictions]
-    places = select_images(dataset, args.config.figures.images)
-    half = -(-len(places) // 2)
+    positions = select_images(dataset, args.config.figures.images)
+    half = -(-len(positions) // 2)
     figures = {
-        "figure5": plot_images(dataset, places[:half], predictions),
-        "figure8": plot_images(dataset, places[half:], predictions),
+        "figure5": plot_images(dataset, positions[:half], predictions),
+        "figure8": plot_images(dataset, positions[half:], predictions),
     }
     write_figures(args.output_dir, figures)

@@ -1,17 +1,19 @@
 """``plot-results``: quality of the evaluated runs, against subnetworks, FLOPs and density."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_costs, add_output_dir, add_paper, add_results
 
 HELP = "plot mIoU by subnetwork (Table 1), against FLOPs (Figure 1) and against density"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--results", type=Path, required=True, help="results.csv (collect-results)")
-    parser.add_argument("--costs", type=Path, nargs="*", default=[], help="costs JSON files (count-costs)")
-    parser.add_argument("--paper", type=Path, required=True, help="the paper's values")
-    parser.add_argument("--output-dir", type=Path, required=True, help="receives four figures as SVG and PNG")
+    add_results(parser)
+    add_costs(parser)
+    add_paper(parser)
+    add_output_dir(parser, "four figures as SVG and PNG")
 
 
 def run(args: argparse.Namespace) -> None:

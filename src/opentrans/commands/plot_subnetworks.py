@@ -1,21 +1,19 @@
 """``plot-subnetworks``: what the searches kept, and their course."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_files, add_output_dir
 
 HELP = "plot each layer's density of subnetworks and the course of their search"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     where = "in folders {subnetwork}/seed{n}/"
-    parser.add_argument(
-        "--layers", type=Path, nargs="+", required=True, help=f"layers.csv files (find-subnetwork) {where}"
-    )
-    parser.add_argument("--rounds", type=Path, nargs="+", required=True, help=f"rounds.csv files {where}")
-    parser.add_argument(
-        "--output-dir", type=Path, required=True, help="receives density_{layers,rounds} as SVG and PNG"
-    )
+    add_files(parser, "--layers", f"layers.csv files (find-subnetwork) {where}", required=True)
+    add_files(parser, "--rounds", f"rounds.csv files {where}", required=True)
+    add_output_dir(parser, "density_{layers,rounds} as SVG and PNG")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,16 +1,18 @@
 """``plot-training``: training curves of training runs."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_files, add_output_dir
 
 HELP = "plot the loss curves of training runs"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     where = "in folders {target}/{subnetwork}/{freeze}/seed{n}/"
-    parser.add_argument("--logs", type=Path, nargs="+", required=True, help=f"log.csv files (train) {where}")
-    parser.add_argument("--output-dir", type=Path, required=True, help="receives training_* as SVG and PNG")
+    add_files(parser, "--logs", f"log.csv files (train) {where}", required=True)
+    add_output_dir(parser, "training_* as SVG and PNG")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
 """Command ``prepare``: an official download to the prepared form."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_output
 
 HELP = "turn one split of one official download into the prepared form, with checks"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     datasets = ("coco", "cityscapes", "ade150", "ade847", "pas20", "pc59", "pc459")
     parser.add_argument("--dataset", choices=datasets, required=True, help="which data set")
     parser.add_argument("--split", choices=("train", "val"), required=True, help="which split")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write (replaced if it is a preparation)")
+    add_output(parser, "folder to write (replaced if it is a preparation)")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode (default 1)")
 
 

@@ -1,21 +1,23 @@
 """``profile-target``: parameters and multiply-accumulates of a dense target, layer by layer."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from opentrans.commands._arguments import add_output, add_target, add_teacher, add_train_text
 
 if TYPE_CHECKING:
     from opentrans.config import Config
 
 HELP = "count parameters and multiply-accumulates of a target with ptflops"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--target", required=True, help="target's name in the configuration")
-    parser.add_argument("--teacher", type=Path, required=True, help="teacher artefact")
-    parser.add_argument("--train-text", type=Path, required=True, help="embeddings of the training vocabulary")
-    parser.add_argument("--output", type=Path, required=True, help="profile: CSV, one row a layer, rows sum to totals")
+    add_target(parser)
+    add_teacher(parser)
+    add_train_text(parser)
+    add_output(parser, "profile: CSV, one row per layer, which sum to the totals")
 
 
 def run(args: argparse.Namespace) -> None:

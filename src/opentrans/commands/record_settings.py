@@ -1,16 +1,18 @@
 """``record-settings``: everything the results depend on, in one file that DVC compares key by key."""
 
 import argparse
-from pathlib import Path
+
+from opentrans.commands._arguments import add_output
 
 HELP = "write the merged configuration, the runs it asks for and a digest of every command's sources"
+GROUP = "maintenance"
 HAS_PROVENANCE = False  # its output is no result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--profile", help="refuse a configuration that names another profile")
-    parser.add_argument("--output", type=Path, required=True, help="settings.json")
+    add_output(parser, "settings.json")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 HELP = "write the JSON schema of the configuration (editors complete and check with it)"
+GROUP = "maintenance"
 HAS_PROVENANCE = False  # its output is no result
 
 

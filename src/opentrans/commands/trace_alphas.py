@@ -3,26 +3,22 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_fit, add_output
+
 HELP = "fit alpha to every backbone layer at the traced iterations of a run"
-FIELDS = ("iteration", "layer", "alpha", "fit_quality")
+GROUP = "workflow"
+_FIELDS = ("iteration", "layer", "alpha", "fit_quality")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--run", type=Path, required=True, help="checkpoint of a traced run (train --trace-points)")
-    parser.add_argument(
-        "--before-mask", type=Path, help="subnetwork whose removed weights are put back before the fits (paper, Fig. 6)"
-    )
-    parser.add_argument(
-        "--estimator", choices=("weightwatcher", "released"), default="weightwatcher", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="the trace (CSV): iteration, layer, alpha, fit_quality"
-    )
+    add_fit(parser)
+    add_output(parser, "the trace (CSV): iteration, layer, alpha, fit_quality")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the weights of each iteration, write a row for each layer; alpha is empty where no fit is possible."""
+    """Fit the weights of each iteration, write one row per layer; alpha is empty where no fit is possible."""
     import torch
 
     from opentrans.freezing.fits import format_number
@@ -31,16 +27,16 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.pruning.subnetwork import Subnetwork
     from opentrans.system.files import write_csv
     from opentrans.training.checkpoint import load_checkpoint
-    from opentrans.training.snapshots import get_trace
+    from opentrans.training.snapshots import require_snapshots
 
     torch.set_num_threads(args.config.threads.run)
     subnetwork = Subnetwork.load(args.before_mask) if args.before_mask else None
     rows = []
-    for iteration, tensors in get_trace(load_checkpoint(args.run).extra, args.run).items():
+    for iteration, tensors in require_snapshots(load_checkpoint(args.run).extra, args.run).items():
         weights = select_convolutions(tensors, "", args.run)
         if subnetwork is not None:
             weights = restore_removed(weights, subnetwork, args.before_mask)
         for fit in estimate_alphas(weights, args.estimator):
             numbers = {name: format_number(getattr(fit, name), ".6g") for name in ("alpha", "fit_quality")}
             rows.append({"iteration": iteration, "layer": fit.layer, **numbers})
-    write_csv(args.output, FIELDS, rows)
+    write_csv(args.output, _FIELDS, rows)

@@ -3,13 +3,16 @@
 import argparse
 from pathlib import Path
 
+from opentrans.commands._arguments import add_output
+
 HELP = "train a small CLIP on captioned images; write it, its training log and its zero-shot accuracy"
+GROUP = "workflow"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--captions", type=Path, required=True, help="folder with captions.csv and heldout.json")
-    parser.add_argument("--output", type=Path, required=True, help="teacher to write (safetensors)")
+    add_output(parser, "teacher to write (safetensors)")
     parser.add_argument("--log", type=Path, required=True, help="training log to write (CSV: iteration, loss, lr)")
     parser.add_argument("--zero-shot", type=Path, required=True, help="zero-shot accuracies to write (JSON, percent)")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from opentrans.errors import UserError
 
 HELP = "put the tables and figures of a run into README and docs, or check that they are still there"
+GROUP = "maintenance"
 HAS_PROVENANCE = False  # its output is no result
 
 

@@ -4,7 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-HELP = "recompute the hashes of results and of what they were made from, and say what no longer matches"
+HELP = "check results and their inputs against their hashes"
+GROUP = "use"
+EXAMPLE = "opentrans verify results/mini"
 NEEDS_CONFIG = False
 
 

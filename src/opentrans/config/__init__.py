@@ -8,13 +8,23 @@ key, and how files are laid over each other.
 from opentrans.config.loading import list_config_files, load_config, merge, parse_config, read_config_file
 from opentrans.config.profile import Config
 from opentrans.config.recipes import FreezeRecipe, OptimizerConfig, SubnetworkRecipe, TargetConfig, TrainingConfig
-from opentrans.config.sections import DataConfig, PretrainingConfig, TeacherConfig, ThreadConfig, WorldConfig
+from opentrans.config.sections import (
+    CkaConfig,
+    DataConfig,
+    EvaluationConfig,
+    PretrainingConfig,
+    TeacherConfig,
+    ThreadConfig,
+    WorldConfig,
+)
 from opentrans.config.values import Benchmark
 
 __all__ = [
     "Benchmark",
+    "CkaConfig",
     "Config",
     "DataConfig",
+    "EvaluationConfig",
     "FreezeRecipe",
     "OptimizerConfig",
     "PretrainingConfig",

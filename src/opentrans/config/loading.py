@@ -187,6 +187,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: line {line}", f"the key {key!r} is given twice", "remove one of the two") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(path, f"not readable as YAML ({error})", "correct the file") from None
+
     if not isinstance(content, dict):
         raise UserError(path, "holds no keys", "start from config/mini.yaml")
     return content

@@ -49,6 +49,7 @@ def count_macs(network: Network, images: Tensor, backend: str = "aten") -> int:
     paper's figures follow, adds normalisation, activation and pooling, but fails on attention modules.
     """
     module = network if isinstance(network, nn.Module) else _Wrapper(network)
+
     # Unfused attention, because the fused kernels are no matrix products to ptflops.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         macs, _ = get_model_complexity_info(
@@ -60,6 +61,7 @@ def count_macs(network: Network, images: Tensor, backend: str = "aten") -> int:
             ost=io.StringIO(),
             backend=backend,
         )
+
     if macs is None:
         raise RuntimeError("ptflops could not run the network; its message is above")
     return int(macs)
@@ -103,17 +105,22 @@ def profile_target(target: Target, network: Network, image_size: tuple[int, int]
     """
     backbone, device = target.backbone, next(target.parameters()).device
     macs, training = count_convolutions(backbone, *image_size), count_convolutions(backbone, crop_size, crop_size)
+
     target.eval()
     with _UsedTensors() as used:
         total = count_macs(network, torch.zeros(1, 3, *image_size, device=device))
+
     weights = {name: weight.numel() for name, weight in backbone.named_parameters() if name in macs}
     inside = _count_used(backbone, used)
     others = count_backbone(backbone, *image_size), count_backbone(backbone, crop_size, crop_size)
+
     trained = target.trains_backbone
     rows = [
         LayerCost(layer, "backbone", "convolution", weights[layer], macs[layer], training[layer], trained)
         for layer in macs
     ]
+
+    # What is no convolution of the backbone (its norms and activations), and what is no backbone.
     remainder = inside - sum(weights.values()), others[0] - sum(macs.values()), others[1] - sum(training.values())
     head = _count_used(target, used) - inside, total - sum(macs.values()), 0
     return [
@@ -127,9 +134,9 @@ def _count_used(module: nn.Module, used: _UsedTensors) -> int:
     return sum(weight.numel() for weight in module.parameters() if id(weight) in used.identities)
 
 
-def get_network(target: Target, vocabulary: TextEmbeddings) -> Network:
+def get_network(target: Target, classes: TextEmbeddings) -> Network:
     """What is counted: the target's ``network(images)`` where it has one, else its whole prediction."""
     network: Network | None = getattr(target, "network", None)
     if network is not None:
         return network
-    return lambda images: target.predict(images[0], vocabulary, (images.shape[-2], images.shape[-1]))
+    return lambda images: target.predict(images[0], classes, (images.shape[-2], images.shape[-1]))

@@ -40,11 +40,14 @@ def count_target(config: Config, name: str, teacher: ClipSource, classes: int) -
     """
     settings, text = config.targets[name], random_text(classes, teacher.embed_dim)
     target = build_target(settings, teacher, text).eval()
+
     height, width = config.costs.image_size
     layers = profile_target(target, get_network(target, text), (height, width), settings.training.crop_size)
+
     density = config.subnetworks["ours"].density
     kept = {key: get_density(weight.numel(), density) for key, weight in get_prunable(target.backbone).items()}
     dense = inference_costs(layers, {})
+
     backbone = [layer for layer in layers if layer.part == "backbone"]
     return {
         "dense": {key: dense[key] for key in ("params", "flops")},
@@ -72,12 +75,15 @@ def count_parts(target: Target, text: TextEmbeddings, image_size: tuple[int, int
     """Parameters and multiply-accumulates (products and convolutions only) of a target's parts, some levels deep."""
     counter = FlopCounterMode(display=False, depth=PART_DEPTH)
     target.forward = get_network(target, text)  # so that the counter knows the parts by their names in the target
+
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
             target(torch.zeros(1, 3, *image_size))
     finally:
         del target.forward
+
     counts = {key: sum(value.values()) // FLOPS_PER_MAC for key, value in counter.get_flop_counts().items()}
+
     parts = []
     for name, module in target.named_modules():
         flops = counts.get(f"{type(target).__name__}.{name}", 0)
@@ -108,9 +114,13 @@ def training_readings(costs: Mapping[str, Any], paper: Mapping[str, float], dens
     images = costs["batch_size"] * costs["iterations"]
     rest = 1 - costs["warmup_iterations"] / costs["iterations"]
     forward = costs["backbone_training_flops"] * images / 1e15
+
+    # The head is counted at test size only; at the crop it is taken to shrink as the backbone does.
     test = costs["dense"]["flops"] - costs["backbone"]["flops"]
     head = test * costs["backbone_training_flops"] / costs["backbone"]["flops"] * images / 1e15
+
     frozen = (paper["none"] - paper["alpha"]) / (rest * forward)  # share of the backbone's FLOPs
+
     rows = []
     for name, whole, extra, sparse_warm_up in (
         ("the backbone only, as 6.2 says; the subnetwork from the first iteration on", forward, 0.0, True),
@@ -123,6 +133,7 @@ def training_readings(costs: Mapping[str, Any], paper: Mapping[str, float], dens
         active = 1 - frozen * rest if sparse_warm_up else rest * (1 - frozen)
         pruned = (1 + density) * (1.0 if sparse_warm_up else rest) + density * active
         warm = 0.0 if sparse_warm_up else 3 * (1 - rest)
+
         shares = {"none": 0.0, "random": 0.5, "alpha_top": 1 - frozen, "alpha": frozen}
         rows.append(
             {

@@ -54,7 +54,9 @@ def plan_work(config: Config, experiments: Sequence[Experiment], images: Mapping
 def _plan_searches(config: Config, runs: Sequence[RunId]) -> list[Work]:
     """One entry a recipe that trains; dense and random subnetworks take seconds."""
     jobs = Counter(name for name, _ in {(run.subnetwork, run.seed) for run in runs})
+
     recipes = {name: config.subnetworks[name] for name in config.subnetworks if name in jobs}
+
     return [
         Work(
             f"find_subnetwork {name}",
@@ -74,6 +76,8 @@ def _plan_training(config: Config, runs: Sequence[RunId], evaluated: Sequence[Ru
         Work(f"warm_up {target}", jobs, _get_gpus(config, target), config.targets[target].training.warmup_iterations)
         for target, jobs in warm_ups.items()
     ]
+
+    # A run that continues a warm-up trains the rest only.
     jobs = Counter((run.target, _continues(config, run)) for run in evaluated)
     for (target, continues), number in jobs.items():
         training = config.targets[target].training

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from opentrans.config import Config
+from opentrans.config.loading import REPOSITORY
 from opentrans.costs.workload import Work, plan_work
 from opentrans.doctor.checks import Check, attempt, fault, fine
 from opentrans.doctor.disk import FileSystem, check_disk, check_inodes, find_file_system, measure_folder
@@ -46,7 +47,6 @@ from opentrans.doctor.software import (
     find_torch_builds,
 )
 from opentrans.errors import UserError
-from opentrans.runs.machine import REPOSITORY
 from opentrans.runs.table import RunId, read_experiments, runs_of
 
 

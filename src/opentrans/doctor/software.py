@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from opentrans.config.loading import REPOSITORY
 from opentrans.doctor.checks import Check, fault, fine, warn
-from opentrans.runs.machine import PACKAGES, REPOSITORY
+from opentrans.runs.machine import PACKAGES
 
 OLDEST, TOO_NEW = (3, 11), (3, 14)
 # Extras that a run of the workflow needs; `cluster` only where there is SLURM.

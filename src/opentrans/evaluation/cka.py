@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from opentrans.clip.backbone import ClipBackbone
+from opentrans.clip.weights import CLIP_MEAN, CLIP_STD, ClipWeights
+from opentrans.config import CkaConfig
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
+from opentrans.models.target import Normalize, Target
 
 CHANNELS_AT_ONCE = 64
 FEWEST_IMAGES = 4  # the debiased estimate divides by n - 3
@@ -66,7 +70,7 @@ def debiased_cka_of_grams(first: Float[Tensor, "n n"], second: Float[Tensor, "n 
 
 def _estimate_hsic(first: Tensor, second: Tensor) -> Tensor:
     count = len(first)
-    k, m = (gram - gram.diagonal().diag() for gram in (first, second))
+    k, m = (gram - gram.diagonal().diag() for gram in (first, second))  # without the diagonals, hence unbiased
     sums = k.sum() * m.sum() / ((count - 1) * (count - 2)) - 2 * (k.sum(0) @ m.sum(0)) / (count - 2)
     return ((k * m).sum() + sums) / (count * (count - 3))
 
@@ -127,8 +131,10 @@ def compare_features(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) 
     for name, features in first.items():
         grams = compute_gram(features), compute_gram(second[name])
         layers[name] = {"cka": cka_of_grams(*grams), "debiased": debiased_cka_of_grams(*grams)}
+
     means = {kind: sum(values[kind] for values in layers.values()) / len(layers) for kind in ("cka", "debiased")}
     channels, constant = cka_of_channels(first[CHANNELS_LAYER], second[CHANNELS_LAYER])
+
     return {
         "cka_vs_clip": _finite(means["cka"]),
         "cka_debiased": _finite(means["debiased"]),
@@ -136,6 +142,37 @@ def compare_features(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) 
         "constant_channels": constant,
         "layers": {name: {kind: _finite(value) for kind, value in values.items()} for name, values in layers.items()},
     }
+
+
+def compare_with_clip(
+    target: Target, teacher: ClipWeights, dataset: PreparedDataset, settings: CkaConfig, device: torch.device
+) -> dict[str, object]:
+    """Similarity of a target's backbone and CLIP's image encoder on the same images, and how it was measured.
+
+    Each network gets the images with its own normalisation.
+
+    Raises:
+        UserError: the data set has too few images.
+    """
+    side = settings.image_size or int(teacher.architecture["vision_cfg"]["image_size"])
+    images = load_squares(dataset, settings.images, side)
+    networks = {
+        "run": nn.Sequential(target.normalize, target.backbone),
+        "CLIP": nn.Sequential(Normalize(CLIP_MEAN, CLIP_STD), ClipBackbone.of_teacher(teacher)),
+    }
+    features = {
+        name: extract_features(network.to(device).eval(), images, device, settings.batch_size, name)
+        for name, network in networks.items()
+    }
+
+    protocol = {
+        "benchmark": settings.benchmark,
+        "image_size": [side, side],
+        "layers": list(features["run"]),
+        "features": "all values of an image's feature map; cka_channels: those of a channel of the last layer",
+    }
+    similarity = compare_features(features["run"], features["CLIP"])
+    return {"images": len(images), "protocol": protocol, **similarity}
 
 
 def _finite(value: float) -> float | None:

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-SHORT = 4  # pixels: where runs of equal pairs are shorter on average, merging them costs more than it saves
-SAMPLE = 8  # rows that tell
+_SHORT = 4  # pixels: where runs of equal pairs are shorter on average, merging them costs more than it saves
+_SAMPLE_ROWS = 8  # that tell whether there are regions
 
 
 def add_confusion(confusion: Int[np.ndarray, "k k"], prediction: np.ndarray, label: np.ndarray, ignore: int) -> None:
@@ -25,31 +25,37 @@ def add_confusion(confusion: Int[np.ndarray, "k k"], prediction: np.ndarray, lab
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction is {prediction.shape}, label {label.shape}")
-    truth, found, lengths = label.reshape(-1), prediction.reshape(-1), np.ones(1, np.int64)
+
+    # One length for all: every pixel counts once, unless neighbours are merged.
+    truth, predicted, lengths = label.reshape(-1), prediction.reshape(-1), np.ones(1, np.int64)
     if _has_regions(prediction):
-        truth, found, lengths = _merge_runs(truth, found)
+        truth, predicted, lengths = _merge_runs(truth, predicted)
+
     counted = truth != ignore
     if not counted.all():
-        truth, found = truth[counted], found[counted]
+        truth, predicted = truth[counted], predicted[counted]
         lengths = lengths[counted] if len(lengths) > 1 else lengths
-    for name, values in (("label", truth), ("prediction", found)):
+    for name, values in (("label", truth), ("prediction", predicted)):
         if values.size and (values.min() < 0 or values.max() >= len(confusion)):
             raise ValueError(f"{name} holds a value outside 0..{len(confusion) - 1}")
+
+    # In place: the index of the cell (truth, predicted) in the flat matrix.
     cells = np.multiply(truth, len(confusion), dtype=np.int64)
-    cells += found
+    cells += predicted
     np.add.at(confusion.reshape(-1, copy=False), cells, lengths)
 
 
 def _has_regions(maps: np.ndarray) -> bool:
     """Whether neighbours in a row are mostly equal, judged by a few rows."""
-    rows = maps[:: max(1, len(maps) // SAMPLE)]
-    return bool(SHORT * np.count_nonzero(rows[:, 1:] != rows[:, :-1]) <= rows.size)
+    rows = maps[:: max(1, len(maps) // _SAMPLE_ROWS)]
+    return bool(_SHORT * np.count_nonzero(rows[:, 1:] != rows[:, :-1]) <= rows.size)
 
 
-def _merge_runs(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merge_runs(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each run of equal pairs: label, prediction and length."""
-    high, low = (torch.from_numpy(np.require(values, requirements="W")) for values in (truth, found))
+    high, low = (torch.from_numpy(np.require(values, requirements="W")) for values in (truth, predicted))
+    # Both values in one integer, so that a pair is compared at once.
     pairs = high.to(torch.int64, copy=True).mul_(2**32).add_(low)
     runs, lengths = (part.numpy() for part in torch.unique_consecutive(pairs, return_counts=True))
-    found = runs.astype(np.int32)  # the low half, with its sign
-    return (runs - found) >> 32, found, lengths
+    predicted = runs.astype(np.int32)  # the low half, with its sign
+    return (runs - predicted) >> 32, predicted, lengths

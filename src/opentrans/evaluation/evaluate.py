@@ -1,17 +1,18 @@
 """Evaluate one target on one benchmark."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from opentrans.clip.text import TextEmbeddings
+from opentrans.config import EvaluationConfig
 from opentrans.data.prepared import PreparedDataset, Vocabulary
 from opentrans.errors import UserError
 from opentrans.evaluation.confusion import add_confusion
@@ -39,36 +40,43 @@ def resize_image(image: np.ndarray, short_side: int | None, max_side: int) -> Fl
     return F.interpolate(tensor[None], size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
 
 
+def get_test_sides(settings: EvaluationConfig, benchmark: str) -> tuple[int | None, int]:
+    """Short side and largest long side of an image of `benchmark` at test."""
+    sizes = {str(name): sides for name, sides in settings.sizes.items()}
+    return sizes.get(benchmark, (settings.short_side, settings.max_side))
+
+
 @torch.inference_mode()
-def evaluate(
+def compute_confusion(
     target: Target,
     dataset: PreparedDataset,
-    vocabulary: TextEmbeddings,
+    classes: TextEmbeddings,
     short_side: int | None,
     max_side: int,
     title: str = "",
 ) -> np.ndarray:
     """Confusion matrix of `target` over all images of `dataset`; predictions are made at the label map's size.
 
-    The target must be in evaluation mode and on the device of `vocabulary`.
+    The target must be in evaluation mode and on the device of `classes`.
 
     Raises:
         UserError: the embeddings and the data set's vocabulary have different numbers of classes.
     """
-    classes, ignore = len(dataset.vocabulary), dataset.vocabulary.ignore
-    if len(vocabulary) != classes:
-        problem = f"{classes} classes, but {len(vocabulary)} are embedded"
+    n_classes = len(dataset.vocabulary)
+    if len(classes) != n_classes:
+        problem = f"{n_classes} classes, but {len(classes)} are embedded"
         raise UserError(dataset.folder / "vocabulary.json", problem, "embed this vocabulary again")
-    confusion = np.zeros((classes, classes), np.int64)
+
+    confusion = np.zeros((n_classes, n_classes), np.int64)
     for index in tqdm(range(len(dataset)), desc=title or "evaluate", unit="image", file=sys.stderr):
         label = dataset.label(index)
-        image = resize_image(dataset.image(index), short_side, max_side).to(vocabulary.embeddings.device)
-        prediction = target.predict(image, vocabulary, (label.shape[0], label.shape[1]))
-        add_confusion(confusion, prediction.cpu().numpy(), label, ignore)
+        image = resize_image(dataset.image(index), short_side, max_side).to(classes.embeddings.device)
+        predicted = target.predict(image, classes, (label.shape[0], label.shape[1]))
+        add_confusion(confusion, predicted.cpu().numpy(), label, dataset.vocabulary.ignore)
     return confusion
 
 
-def summarize(confusion: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
+def compute_metrics(confusion: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
     """The metrics of one benchmark: mIoU by both denominators and the IoU of each class that is counted, in percent."""
     values = {name: mean_iou(confusion, name) for name in DENOMINATORS}
     truth = confusion.sum(axis=1)
@@ -84,8 +92,10 @@ def _finite(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def describe_protocol(denominator: str, prompts: str, short_side: int | None, max_side: int) -> Mapping[str, Any]:
-    """What a reader must know to compare a figure with another."""
+def describe_protocol(
+    denominator: str, prompts: str, short_side: int | None, max_side: int
+) -> dict[str, str | int | None]:
+    """What a reader must know to compare a value with another."""
     return {
         "denominator": denominator,
         "prompts": prompts,
@@ -93,3 +103,22 @@ def describe_protocol(denominator: str, prompts: str, short_side: int | None, ma
         "max_side": max_side,
         "checkpoint": "last iteration",
     }
+
+
+@torch.inference_mode()
+def predict_images(
+    target: Target,
+    dataset: PreparedDataset,
+    positions: Sequence[int],
+    classes: TextEmbeddings,
+    short_side: int | None,
+    max_side: int,
+) -> dict[str, Int[Tensor, "height width"]]:
+    """Class indices (int16, on the target's device) of the images at `positions` of `dataset`, by image id."""
+    predictions = {}
+    for position in positions:
+        record = dataset.records[position]
+        image = resize_image(dataset.image(position), short_side, max_side).to(classes.embeddings.device)
+        predicted = target.predict(image, classes, (record.height, record.width))
+        predictions[record.image_id] = predicted.to(torch.int16)
+    return predictions

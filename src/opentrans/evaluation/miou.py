@@ -22,8 +22,8 @@ def mean_iou(confusion: np.ndarray, denominator: Denominator = "present") -> tup
         The mean in percent and the K per-class values in percent; NaN where a class (or no class at all) is counted.
     """
     hits = np.diagonal(confusion).astype(np.float64)
-    truth, found = confusion.sum(axis=1), confusion.sum(axis=0)
-    counted = truth > 0 if denominator == "present" else (truth > 0) | (found > 0)
+    truth, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
+    counted = truth > 0 if denominator == "present" else (truth > 0) | (predicted > 0)
     per_class = np.full(len(hits), np.nan)
-    per_class[counted] = 100 * hits[counted] / (truth + found - hits)[counted]
+    per_class[counted] = 100 * hits[counted] / (truth + predicted - hits)[counted]
     return (float(per_class[counted].mean()) if counted.any() else float("nan")), per_class

@@ -104,8 +104,8 @@ class DeepLabV3(Target):
 
     @torch.no_grad()
     def predict(
-        self, image: Float[Tensor, "3 h w"], vocabulary: TextEmbeddings, size: tuple[int, int]
+        self, image: Float[Tensor, "3 h w"], classes: TextEmbeddings, size: tuple[int, int]
     ) -> Int[Tensor, "height width"]:
         """Class of the largest cosine at each pixel."""
         embedding = self._embed(image[None])[0].permute(2, 0, 1)
-        return pixel_argmax(embedding, vocabulary.to(image.device), size, self.strip_bytes, get_frame(image))
+        return pixel_argmax(embedding, classes.to(image.device), size, self.strip_bytes, get_frame(image))

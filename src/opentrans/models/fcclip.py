@@ -99,35 +99,35 @@ class FcClip(Target):
 
     @torch.no_grad()
     def predict(
-        self, image: Float[Tensor, "3 h w"], vocabulary: TextEmbeddings, size: tuple[int, int]
+        self, image: Float[Tensor, "3 h w"], classes: TextEmbeddings, size: tuple[int, int]
     ) -> Int[Tensor, "height width"]:
         """Ensemble of both classifiers, masks weighted by it, argmax at `size`."""
-        scores, masks = self.network(image[None], vocabulary.to(image.device))
+        scores, masks = self.network(image[None], classes.to(image.device))
         return mask_argmax(scores[0], masks[0], size, self.strip_bytes, get_frame(image))
 
     def network(
-        self, images: Float[Tensor, "b 3 h w"], vocabulary: TextEmbeddings | None = None
+        self, images: Float[Tensor, "b 3 h w"], classes: TextEmbeddings | None = None
     ) -> tuple[Float[Tensor, "b q k"], Float[Tensor, "b q hm wm"]]:
         """Class probabilities and mask logits of RGB images (values 0..1), before upsampling."""
-        vocabulary = vocabulary or self.classifier.train_text
+        classes = classes or self.classifier.train_text
         features = self.backbone(pad_images(self.normalize(images)))
         outputs = self.head(features)
         masks = outputs.masks[-1]
 
-        inside = self.classifier(self.class_head(outputs.queries[-1], masks, outputs.features), vocabulary)
-        outside, valid = self._classify_outside(features["res5"], masks, vocabulary)
-        return ensemble(inside, outside, self._get_exponents(vocabulary, valid)), masks
+        inside = self.classifier(self.class_head(outputs.queries[-1], masks, outputs.features), classes)
+        outside, valid = self._classify_outside(features["res5"], masks, classes)
+        return ensemble(inside, outside, self._get_exponents(classes, valid)), masks
 
     def _classify_outside(
-        self, features: Float[Tensor, "b c y x"], masks: Float[Tensor, "b q h w"], vocabulary: TextEmbeddings
+        self, features: Float[Tensor, "b c y x"], masks: Float[Tensor, "b q h w"], classes: TextEmbeddings
     ) -> tuple[Float[Tensor, "b q k"], Bool[Tensor, "b q"]]:
         """CLIP's logits of the masks, and which masks cover any position of its feature map."""
         inside = F.interpolate(masks, features.shape[-2:], mode="bilinear", align_corners=False) > 0
         directions = F.normalize(self.attention_pool(features, inside.to(features.dtype)), dim=-1)
-        return self.clip_scale * class_cosines(directions, vocabulary), inside.flatten(2).any(-1)
+        return self.clip_scale * class_cosines(directions, classes), inside.flatten(2).any(-1)
 
-    def _get_exponents(self, vocabulary: TextEmbeddings, valid: Bool[Tensor, "b q"]) -> Float[Tensor, "b q k"]:
+    def _get_exponents(self, classes: TextEmbeddings, valid: Bool[Tensor, "b q"]) -> Float[Tensor, "b q k"]:
         """Alpha for seen, beta for unseen classes; 0 for masks too small for CLIP's feature map."""
         seen, unseen = self.exponents
-        by_class = torch.where(self.classifier.get_seen(vocabulary), seen, unseen)
+        by_class = torch.where(self.classifier.get_seen(classes), seen, unseen)
         return by_class * valid[..., None]

@@ -54,11 +54,11 @@ class Han(Target):
         return outputs
 
     def network(
-        self, images: Float[Tensor, "b 3 h w"], vocabulary: TextEmbeddings | None = None
+        self, images: Float[Tensor, "b 3 h w"], classes: TextEmbeddings | None = None
     ) -> tuple[Float[Tensor, "b q k1"], Float[Tensor, "b q hm wm"]]:
         """Class and mask logits of RGB images (values 0..1), all that prediction computes before upsampling."""
         outputs = self._decode(images)
-        return self.classifier(self.class_head(outputs.queries[-1].relu()), vocabulary), outputs.masks[-1]
+        return self.classifier(self.class_head(outputs.queries[-1].relu()), classes), outputs.masks[-1]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms ``class``, ``mask``, ``dice`` and ``distillation``, each summed over the decoder's outputs."""
@@ -93,8 +93,8 @@ class Han(Target):
 
     @torch.no_grad()
     def predict(
-        self, image: Float[Tensor, "3 h w"], vocabulary: TextEmbeddings, size: tuple[int, int]
+        self, image: Float[Tensor, "3 h w"], classes: TextEmbeddings, size: tuple[int, int]
     ) -> Int[Tensor, "height width"]:
         """Softmax over K + 1, no-object dropped, masks weighted by it, argmax at `size`."""
-        logits, masks = self.network(image[None], vocabulary.to(image.device))
+        logits, masks = self.network(image[None], classes.to(image.device))
         return mask_argmax(logits[0].softmax(-1)[:, :-1], masks[0], size, self.strip_bytes, get_frame(image))

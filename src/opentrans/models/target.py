@@ -73,9 +73,9 @@ class Target(nn.Module, ABC):
 
     @abstractmethod
     def predict(
-        self, image: Float[Tensor, "3 h w"], vocabulary: TextEmbeddings, size: tuple[int, int]
+        self, image: Float[Tensor, "3 h w"], classes: TextEmbeddings, size: tuple[int, int]
     ) -> Int[Tensor, "height width"]:
-        """Segment one RGB image (values 0..1) with any vocabulary; class indices at `size` (height, width)."""
+        """Segment one RGB image (values 0..1) with any classes; class indices at `size` (height, width)."""
 
 
 class Normalize(nn.Module):

@@ -13,6 +13,7 @@ from opentrans.data.palette import get_colours
 MIN_SIDE = 480  # smaller images are enlarged in the overlay, so that names can be read
 MIN_NAMED_SHARE = 0.004  # of the image: smaller regions get no name
 SEARCH_SIDE = 256  # where a name goes is looked for on a map of about this size
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @cache
@@ -33,43 +34,58 @@ def draw_overlay(
     image, labels = (part.repeat(factor, 0).repeat(factor, 1) for part in (image, labels))
     colours = get_colours(len(names))[labels]
     mixed = np.rint((1 - alpha) * image + alpha * colours).astype(np.uint8)
+
     border = np.zeros(labels.shape, bool)
     border[1:] |= labels[1:] != labels[:-1]
     border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     mixed[border] = 255
+
     canvas = Image.fromarray(mixed)
     _write_names(canvas, labels, names)
     return canvas
 
 
 def _write_names(canvas: Image.Image, labels: np.ndarray, names: list[str]) -> None:
-    draw, size = ImageDraw.Draw(canvas), max(13, min(canvas.size) // 28)
-    font, taken = _get_font(size), list[tuple[float, float, float, float]]()
+    draw = ImageDraw.Draw(canvas)
+    font = _get_font(max(13, min(canvas.size) // 28))
+    taken: list[Box] = []
     counts = np.bincount(labels.ravel(), minlength=len(names))
+
+    # The largest classes first: where two names would overlap, the smaller class goes without.
     for index in np.argsort(-counts, kind="stable"):
         if counts[index] < max(1, MIN_NAMED_SHARE * labels.size):
             break
-        column, row = find_centre(labels == index)
+        row, column = find_name_position(labels == index)
+
+        # Two pixels from the edges, so that the outline of the letters is whole.
         left, top, right, bottom = draw.textbbox((column, row), names[index], font, anchor="mm", stroke_width=2)
         x = column + max(0, 2 - left) - max(0, right - canvas.width + 2)
         y = row + max(0, 2 - top) - max(0, bottom - canvas.height + 2)
+
         box = draw.textbbox((x, y), names[index], font, anchor="mm", stroke_width=2)
-        if not any(a < right and left < c and b < bottom and top < d for a, b, c, d in taken
-                   for left, top, right, bottom in [box]):  # fmt: skip
+        if not any(_overlap(box, other) for other in taken):
             draw.text((x, y), names[index], "white", font, anchor="mm", stroke_width=2, stroke_fill="black")
             taken.append(box)
 
 
-def find_centre(mask: np.ndarray) -> tuple[int, int]:
-    """X and y of the point of the largest connected part of `mask` that lies farthest from its border."""
+def _overlap(first: Box, second: Box) -> bool:
+    across = first[0] < second[2] and second[0] < first[2]
+    down = first[1] < second[3] and second[1] < first[3]
+    return across and down
+
+
+def find_name_position(mask: np.ndarray) -> tuple[int, int]:
+    """Row and column of the pixel of the largest connected part of `mask` that lies farthest from its border."""
     step = max(1, min(mask.shape) // SEARCH_SIDE)
-    small = mask[::step, ::step] if mask[::step, ::step].any() else mask
-    step = step if small is not mask else 1
+    small = mask[::step, ::step]
+    if not small.any():  # all of it lies between the samples
+        small, step = mask, 1
+
     parts, count = ndimage.label(small)
     largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1 if count > 1 else 1
     depth = ndimage.distance_transform_edt(np.pad(parts == largest, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(x) * step, int(y) * step
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(row) * step, int(column) * step
 
 
 def draw_legend(names: list[str], shares: np.ndarray) -> Image.Image:
@@ -78,6 +94,7 @@ def draw_legend(names: list[str], shares: np.ndarray) -> Image.Image:
     font, colours = _get_font(18), get_colours(len(names))
     texts = [f"{names[index]}  {shares[index]:.1%}" for index in order]
     width = 60 + max(int(font.getlength(text)) for text in texts)
+
     canvas = Image.new("RGB", (width, 12 + 28 * len(order)), "white")
     draw = ImageDraw.Draw(canvas)
     for row, (index, text) in enumerate(zip(order, texts, strict=True)):

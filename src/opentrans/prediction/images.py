@@ -20,21 +20,23 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
     Raises:
         UserError: a path does not exist, or a folder holds no image.
     """
-    found: list[Path] = []
+    images: dict[Path, None] = {}  # each once, in order
     for path in paths:
         if not path.exists():
             raise UserError(path, "no such image", "give existing files or folders")
         inside = sorted(p for p in path.iterdir() if _is_image(p)) if path.is_dir() else [path]
         if not inside:
             raise UserError(path, "holds no image", f"put {', '.join(sorted(SUFFIXES))} files there")
-        found += inside
-    found = list(dict.fromkeys(found))
-    times, names = Counter(path.stem for path in found), Counter[str]()
-    result = {}
-    for path in found:
-        names[path.stem] += 1
-        result[f"{path.stem}-{names[path.stem]}" if times[path.stem] > 1 else path.stem] = path
-    return result
+        images |= dict.fromkeys(inside)
+
+    # Images of one name in different folders, or of different kinds, are numbered.
+    times, numbers = Counter(path.stem for path in images), Counter[str]()
+    named = {}
+    for path in images:
+        numbers[path.stem] += 1
+        name = path.stem if times[path.stem] == 1 else f"{path.stem}-{numbers[path.stem]}"
+        named[name] = path
+    return named
 
 
 def _is_image(path: Path) -> bool:
@@ -42,18 +44,41 @@ def _is_image(path: Path) -> bool:
 
 
 def read_image(path: Path) -> UInt[np.ndarray, "h w 3"]:
-    """Decode to RGB: turned as its EXIF data says, transparent parts on white, deep greys scaled to 8 bits."""
+    """Decode a file to RGB, as `convert_image` does."""
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode[0] in "IF":
-                values = np.asarray(image, np.float64)
-                span = max(float(values.max() - values.min()), 1.0)
-                image = Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                ground = Image.new("RGBA", image.size, "white")
-                image = Image.alpha_composite(ground, image)
-            return np.array(image.convert("RGB"))
+            return convert_image(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(path, f"cannot be read as an image ({error})", "save it as JPEG or PNG") from None
+
+
+def convert_image(image: Image.Image) -> UInt[np.ndarray, "h w 3"]:
+    """RGB: turned as the EXIF data says, transparent parts on white, deep greys scaled to 8 bits."""
+    image = ImageOps.exif_transpose(image)
+
+    if image.mode[0] in "IF":
+        values = np.asarray(image, np.float64)
+        span = max(float(values.max() - values.min()), 1.0)
+        image = Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8))
+
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(ground, image)
+    return np.array(image.convert("RGB"))
+
+
+def get_image(image: Path | str | Image.Image | np.ndarray) -> UInt[np.ndarray, "h w 3"]:
+    """RGB of a file, of a PIL image, or of an array (height, width, 3, uint8).
+
+    Raises:
+        UserError: the file cannot be read, or the array has another shape or type.
+    """
+    if isinstance(image, Path | str):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return convert_image(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        problem = f"an array of shape {image.shape} and type {image.dtype} is no RGB image"
+        raise UserError("image", problem, "give (height, width, 3) of type uint8")
+    return image

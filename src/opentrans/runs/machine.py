@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from opentrans import __version__
+from opentrans.config.loading import REPOSITORY
 
 PACKAGES = (
     "torch", "torchvision", "open_clip_torch", "transformers", "numpy", "scipy", "pandas", "weightwatcher",
     "ptflops", "matplotlib", "snakemake", "dvc",
 )  # fmt: skip
-REPOSITORY = Path(__file__).parents[3]
 
 
 def describe_hardware() -> dict[str, str]:

@@ -5,10 +5,9 @@ The record of ``training/.../checkpoint.safetensors``, written by ``train``, is
 holds no time and no path of the machine, so that equal runs leave equal bytes. Paths are relative to its own folder.
 """
 
-import argparse
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,33 @@ SUFFIX = ".provenance.json"
 FIELDS = ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs", "versions", "hardware")
 
 
-def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> None:
-    """After the command of `args` succeeded: write its record, if it has an output."""
-    written = _list_outputs(args)
+def write_provenance(
+    command: str, arguments: Mapping[str, Any], config: Config | None, config_files: Iterable[Path]
+) -> None:
+    """After a command succeeded: write its record, if it has an output.
+
+    Args:
+        command: its name, as typed.
+        arguments: values by the names of its options, ``output`` and ``output_dir`` among them.
+        config: what it read.
+        config_files: where it read it.
+    """
+    written = _list_outputs(arguments)
     if not written or os.environ.get("RANK", "0") != "0":  # of several processes the first writes
         return
-    output = getattr(args, "output", None)
+
+    output = arguments.get("output")
     if not isinstance(output, Path) or (output.is_dir() and written[0] in get_written()):
         output = written[0]  # several jobs of a command may share a folder
-    record = output.with_name(f"{output.name}.{args.command}{SUFFIX}")
-    inputs = sorted({*config_files, *_list_inputs(args)} - set(written))
-    config: Config | None = args.config
+    record = output.with_name(f"{output.name}.{command}{SUFFIX}")
+
+    inputs = sorted({*config_files, *_list_inputs(arguments)} - set(written))
     content = {
-        "command": args.command,
-        "code": hash_sources(args.command),
+        "command": command,
+        "code": hash_sources(command),
         "configuration_sha256": hashlib.sha256(config.model_dump_json().encode()).hexdigest() if config else None,
-        "arguments": {name: value for name, value in sorted(vars(args).items()) if isinstance(value, str | int)},
-        "seed": getattr(args, "seed", config.world.seed if config and config.world else None),
+        "arguments": {name: value for name, value in sorted(arguments.items()) if isinstance(value, str | int)},
+        "seed": arguments.get("seed", config.world.seed if config and config.world else None),
         "inputs": _hash_files(inputs, record.parent),
         "outputs": _hash_files(written, record.parent),
         "versions": describe_versions(),
@@ -48,12 +57,12 @@ def write_provenance(args: argparse.Namespace, config_files: Iterable[Path]) -> 
     write_json(record, content)
 
 
-def _list_outputs(args: argparse.Namespace) -> list[Path]:
+def _list_outputs(arguments: Mapping[str, Any]) -> list[Path]:
     """What the command wrote where its arguments say; for a folder that was built elsewhere and renamed, its files."""
-    written, named = set(get_written()), [path for path in vars(args).values() if isinstance(path, Path)]
+    written, named = set(get_written()), [path for path in arguments.values() if isinstance(path, Path)]
     found = {path for path in written if path in named or any(folder in path.parents for folder in named)}
     found = {path for path in found if path.is_file() and path.suffix != HASH_SUFFIX}
-    output = getattr(args, "output", None)
+    output = arguments.get("output")
     return sorted(found or (_list_files(output) if isinstance(output, Path) else set()))
 
 
@@ -64,9 +73,9 @@ def _list_files(path: Path) -> set[Path]:
     return {path} if path.is_file() else set()
 
 
-def _list_inputs(args: argparse.Namespace) -> Iterator[Path]:
+def _list_inputs(arguments: Mapping[str, Any]) -> Iterator[Path]:
     """Files and folders that the arguments name, also as ``NAME=PATH``."""
-    for name, value in vars(args).items():
+    for name, value in arguments.items():
         if name not in ("config", "output", "output_dir", "command"):
             for item in value if isinstance(value, list) else [value]:
                 path = item if isinstance(item, Path) else Path(item.partition("=")[2] if "=" in str(item) else "")

@@ -16,7 +16,7 @@ from opentrans.pruning.masks import dense_masks
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.search.rounds import RoundRow, describe_round
 from opentrans.search.search import Search
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
 
 
@@ -28,7 +28,7 @@ def find_subnetwork(
     seed: int,
     match: Subnetwork | None = None,
     workers: int = 0,
-    unfinished: Unfinished | None = None,
+    checkpoints: CheckpointFolder | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> tuple[Subnetwork, list[RoundRow]]:
     """Search (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
@@ -43,7 +43,7 @@ def find_subnetwork(
         seed: draws the random masks.
         match: the subnetwork whose layers' densities ``random`` with ``layout: per_layer`` copies.
         workers: data loading processes.
-        unfinished: where a search saves its state every `recipe.checkpoint_every` iterations, and resumes from.
+        checkpoints: where a search saves its state every `recipe.checkpoint_every` iterations, and resumes from.
         identity: what must agree between a saved state and the search that resumes it.
 
     Returns:
@@ -55,7 +55,7 @@ def find_subnetwork(
     """
     metadata = {"method": recipe.method, "recipe": recipe.model_dump_json(), "seed": str(seed)}
     if recipe.method in ("imp", "distill"):
-        search = Search(recipe, teacher, text, data, workers, unfinished, identity)
+        search = Search(recipe, teacher, text, data, workers, checkpoints, identity)
         search.run()
         return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata, search.removed), search.log
 

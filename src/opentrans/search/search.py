@@ -20,9 +20,9 @@ from opentrans.pruning.subnetwork import MASK, REMOVED
 from opentrans.search.rounds import RoundRow, describe_round
 from opentrans.search.student import SearchLoss, Student
 from opentrans.system.signals import Stop, defer_signals
-from opentrans.training.bad_batch import NotFinite, refuse_batch
+from opentrans.training.bad_batch import NotFinite, record_bad_batch
 from opentrans.training.checkpoint import check_identity, get_part, load_checkpoint, restore, save_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
 from opentrans.training.loading import Step
 from opentrans.training.schedule import build_optimizer
@@ -39,11 +39,11 @@ class Search:
         text: TextEmbeddings,
         data: TrainingData,
         workers: int = 0,
-        unfinished: Unfinished | None = None,
+        checkpoints: CheckpointFolder | None = None,
         identity: Mapping[str, str] | None = None,
     ) -> None:
         self.recipe, self.data, self.device, self.workers = recipe, data, teacher.device, workers
-        self.unfinished, self.identity = unfinished, dict(identity or {})
+        self.checkpoints, self.identity = checkpoints, dict(identity or {})
 
         self.student = Student(teacher, recipe.output_stride).to(self.device).train()
         self.loss = SearchLoss(recipe.loss, text.to(self.device), teacher.logit_scale).to(self.device)
@@ -123,9 +123,9 @@ class Search:
             self.step(iteration, next(examples))
             progress.update()
 
-            if self.unfinished:
+            if self.checkpoints:
                 due = self.iteration % self.recipe.checkpoint_every == 0
-                self.unfinished.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
+                self.checkpoints.save_or_stop(self.iteration, due, self.save, stop, self.stepper.rank, self.device)
             elif stop.signal:
                 stop.interrupt()
 
@@ -136,7 +136,7 @@ class Search:
         try:
             terms = self.stepper.step(iteration, examples, self.get_loss, self.optimizer, self.keeper)
         except NotFinite as error:
-            raise refuse_batch(self.data, iteration, self.recipe.batch_size, error, self.unfinished) from None
+            raise record_bad_batch(self.data, iteration, self.recipe.batch_size, error, self.checkpoints) from None
         self.iteration = iteration + 1
         self.round_iterations += 1
         self.round_loss += terms["loss"]
@@ -152,7 +152,7 @@ class Search:
 
     def resume(self) -> None:
         """Resume from the last saved state, where there is one."""
-        path = self.unfinished.find() if self.unfinished else None
+        path = self.checkpoints.find() if self.checkpoints else None
         if path is None:
             return
         checkpoint = load_checkpoint(path)

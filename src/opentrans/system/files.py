@@ -41,11 +41,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_orphans(path)
+
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
         temporary = Path(name)
         try:
             _try_lock(handle)  # while we live, nobody takes the file for an orphan
             yield temporary
+
+            # On disk before it gets its name: after a power loss the name never stands for half a file.
             temporary.chmod(0o644)
             _fsync(temporary)
             temporary.replace(path)
@@ -54,6 +57,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
             os.close(handle)
+
     except OSError as error:
         known = explain(error)
         if known is None:
@@ -93,12 +97,14 @@ def hold_lock(path: Path, what: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    # lockf, not flock: a lock of flock would live on in forked workers.
     try:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             raise UserError(path, f"another process is {what}", "wait for it or end it") from None
-        except OSError:  # a file system without locks: go on without
+        except OSError:  # a file system without locks: nothing keeps others out
             pass
         yield
     finally:
@@ -114,7 +120,7 @@ def _fsync(path: Path) -> None:
 
 
 def get_cache_folder(kind: str) -> Path:
-    """Where what can always be made again is kept across jobs: ``$XDG_CACHE_HOME/opentrans/{kind}``."""
+    """Where what can always be recreated is kept across jobs: ``$XDG_CACHE_HOME/opentrans/{kind}``."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "opentrans" / kind
 
@@ -137,7 +143,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(
     path: Path,
-    remedy: str = "make it again with the step that writes it",
+    remedy: str = "run the step that writes it again",
     hook: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
     """Read JSON; a missing or broken file is a `UserError`. `hook` replaces every object as soon as it is read."""
@@ -158,22 +164,26 @@ def write_csv(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, obj
 
 
 def read_csv(
-    path: Path, fields: Sequence[str], remedy: str = "make it again with the step that writes it"
+    path: Path, fields: Sequence[str], remedy: str = "run the step that writes it again"
 ) -> list[dict[str, str]]:
     """Read a CSV (byte-order mark allowed) that must hold at least the columns `fields`."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
-            rows, header = list(reader), reader.fieldnames or []
+            rows = list(reader)
+            header = reader.fieldnames or []
     except FileNotFoundError:
         raise UserError(path, "no such file", remedy) from None
     except UnicodeDecodeError as error:
         raise UserError(path, f"not UTF-8 text ({error})", remedy) from None
     except csv.Error as error:
         raise UserError(path, f"not readable as CSV ({error})", remedy) from None
+
     missing = [field for field in fields if field not in header]
     if missing:
         raise UserError(path, f"column {', '.join(missing)} is missing", remedy)
+
+    # csv fills a short row with None and keeps the surplus of a long one under the key None.
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise UserError(f"{path}: row {number}", f"has not the {len(header)} cells of the header", remedy)

@@ -47,6 +47,7 @@ def run_processes(processes: int, words: Sequence[str]) -> int:
         signals_to_handle="SIGHUP,SIGQUIT",
         shutdown_timeout=SHUTDOWN,
     )
+
     try:
         elastic_launch(config, sys.executable)("-m", "opentrans", *words)
     except ChildFailedError as error:
@@ -57,11 +58,12 @@ def run_processes(processes: int, words: Sequence[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str]) -> None:
+def launch_command(arguments: Sequence[str]) -> None:
     """Replace this process by the command, or run it in several processes."""
     wanted = int(arguments[0]) if arguments and arguments[0].isdecimal() else None
     if wanted is None or len(arguments) < 2:
         sys.exit("usage: python -m opentrans.system.launch GPUS COMMAND ...")
+
     try:
         with catch_signals():
             processes = min(wanted, count_gpus()) if wanted > 1 else wanted
@@ -70,8 +72,10 @@ def main(arguments: Sequence[str]) -> None:
     except Interrupted as end:
         print(f"opentrans {arguments[1]}: {end}", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
+
+    # One process: the command takes the place of this one.
     os.execv(sys.executable, [sys.executable, "-m", "opentrans", *arguments[1:]])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    launch_command(sys.argv[1:])

@@ -66,7 +66,7 @@ class Stop:
         """Raise `Interrupted`, telling what is `done`."""
         self.raised = True
         who = self.signal or "a signal to another process"
-        raise Interrupted(f"interrupted by {who}: {done}; the same command goes on from there")
+        raise Interrupted(f"interrupted by {who}: {done}; run the same command again to resume")
 
 
 _stop = Stop()
@@ -79,9 +79,10 @@ def catch_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+
     _stop = Stop()
     before = {number: signal.signal(number, _stop.handle) for number in CAUGHT}
-    launcher = os.environ.pop(LAUNCHER, None)
+    launcher = os.environ.pop(LAUNCHER, None)  # it concerns this process, not those that it starts
     try:
         if launcher is not None:
             end_with(int(launcher), signal.SIGTERM)

@@ -11,7 +11,7 @@ from torch import Tensor
 from opentrans.errors import UserError
 from opentrans.system.files import write_bytes, write_hashed
 
-METADATA = "opentrans"
+_METADATA = "opentrans"
 
 
 def save_tensors(
@@ -23,7 +23,7 @@ def save_tensors(
     """
     content = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     write = write_hashed if hashed else write_bytes
-    write(path, save(content, {METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}))
+    write(path, save(content, {_METADATA: json.dumps(dict(metadata or {}), sort_keys=True)}))
 
 
 def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -39,5 +39,5 @@ def load_tensors(path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, 
 
 def _read_metadata(entries: dict[str, str]) -> dict[str, str]:
     """Our own metadata, or that of a file which others wrote."""
-    content: dict[str, str] = json.loads(entries[METADATA]) if METADATA in entries else dict(entries)
+    content: dict[str, str] = json.loads(entries[_METADATA]) if _METADATA in entries else dict(entries)
     return content

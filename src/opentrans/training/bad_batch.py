@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 from opentrans.errors import UserError
 from opentrans.system.files import write_json
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
 
 BAD_BATCH = "bad_batch.json"
-REMEDY = "look at these images, lower the learning rate or clip gradients; the last checkpoints are kept"
+_REMEDY = "look at these images, lower the learning rate or clip gradients; the last checkpoints are kept"
 
 
 class NotFinite(Exception):
@@ -20,15 +20,17 @@ class NotFinite(Exception):
         self.terms = terms
 
 
-def refuse_batch(
-    data: TrainingData, iteration: int, batch_size: int, error: NotFinite, unfinished: Unfinished | None
+def record_bad_batch(
+    data: TrainingData, iteration: int, batch_size: int, error: NotFinite, checkpoints: CheckpointFolder | None
 ) -> UserError:
     """Write image ids, files and loss terms of the global batch to ``bad_batch.json``; returns the error to raise."""
-    records = [data.dataset.records[data.get_record(iteration * batch_size + place)] for place in range(batch_size)]
+    positions = range(iteration * batch_size, (iteration + 1) * batch_size)
+    records = [data.dataset.records[data.get_record(position)] for position in positions]
     shown = ", ".join(dict.fromkeys(record.image_id for record in records))
-    if unfinished is None:
-        return UserError(f"iteration {iteration}", f"{error} (images {shown})", REMEDY)
-    path = unfinished.folder / BAD_BATCH
+    if checkpoints is None:
+        return UserError(f"iteration {iteration}", f"{error} (images {shown})", _REMEDY)
+
+    path = checkpoints.path / BAD_BATCH
     content = {
         "iteration": iteration,
         "terms": {name: str(value) for name, value in error.terms.items()},
@@ -38,4 +40,4 @@ def refuse_batch(
         write_json(path, content)
     except UserError as failure:  # the loss is the news, even where it cannot be written
         print(f"warning: {failure}", file=sys.stderr)
-    return UserError(f"iteration {iteration}", f"{error} (images {shown}; see {path})", REMEDY)
+    return UserError(f"iteration {iteration}", f"{error} (images {shown}; see {path})", _REMEDY)

@@ -14,13 +14,13 @@ from opentrans.system.files import check_hash
 from opentrans.system.tensors import load_tensors, save_tensors
 from opentrans.training.randomness import get_random_state, set_random_state
 
-MODEL, OPTIMIZER, RANDOM, EXTRA = "model.", "optimizer.", "random.", "extra."
-REMEDY = "delete it and run the training again"
+_MODEL, _OPTIMIZER, _RANDOM, _EXTRA = "model.", "optimizer.", "random.", "extra."
+_REMEDY = "delete it and run the training again"
 
 
 @dataclass
 class Checkpoint:
-    """A run between two iterations: `iteration` steps are done; `identity` says which run it is.
+    """A training run between two iterations: `iteration` steps are done; `identity` says which run it is.
 
     `random_states` are the generators' (see `randomness`); `extra` are other tensors of the run, such as masks.
     """
@@ -46,10 +46,10 @@ def save_checkpoint(
     Raises:
         UserError: a weight is not finite, or the file cannot be written; what was there before is kept.
     """
-    tensors = {MODEL + name: value for name, value in model.state_dict().items()}
+    tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     _check_finite(path, tensors)
-    tensors |= {OPTIMIZER + name: value for name, value in _flatten(model, optimizer).items()}
-    tensors |= {EXTRA + name: value for name, value in (extra or {}).items()}
+    tensors |= {_OPTIMIZER + name: value for name, value in _flatten(model, optimizer).items()}
+    tensors |= {_EXTRA + name: value for name, value in (extra or {}).items()}
     states, others = get_random_state()
     metadata = {"iteration": str(iteration), "identity": json.dumps(identity, sort_keys=True), "random": others}
     save_tensors(path, tensors | states, metadata, hashed=True)
@@ -64,19 +64,19 @@ def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; a damaged one, or one that is not what the hash beside it says, is a `UserError`."""
-    check_hash(path, REMEDY)
-    tensors, metadata = load_tensors(path, REMEDY)
+    check_hash(path, _REMEDY)
+    tensors, metadata = load_tensors(path, _REMEDY)
     try:
         iteration, identity, others = int(metadata["iteration"]), json.loads(metadata["identity"]), metadata["random"]
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(path, f"not a checkpoint of opentrans (no {error})", REMEDY) from None
-    model, optimizer, extra = (_part(tensors, prefix) for prefix in (MODEL, OPTIMIZER, EXTRA))
-    states = {name: value for name, value in tensors.items() if name.startswith(RANDOM)}
+        raise UserError(path, f"not a checkpoint of opentrans (no {error})", _REMEDY) from None
+    model, optimizer, extra = (_part(tensors, prefix) for prefix in (_MODEL, _OPTIMIZER, _EXTRA))
+    states = {name: value for name, value in tensors.items() if name.startswith(_RANDOM)}
     return Checkpoint(iteration, model, optimizer, (states, others), identity, extra)
 
 
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, str], path: Path) -> None:
-    """Refuse the checkpoint of another run; a warm-up, which has no freeze plan, may be continued with one."""
+    """Refuse the checkpoint of another run; a run with a freeze plan may resume from a warm-up, which has none."""
     for name in identity.keys() & (checkpoint.identity.keys() - {"plan"}):
         if identity[name] != checkpoint.identity[name]:
             problem = f"{name} is {checkpoint.identity[name]}, this run's is {identity[name]}"
@@ -89,7 +89,7 @@ def load_model(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         model.load_state_dict(checkpoint.model)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(path, f"does not fit the configured target ({reason})", REMEDY) from None
+        raise UserError(path, f"does not fit the configured target ({reason})", _REMEDY) from None
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> None:
@@ -100,11 +100,11 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         for parameter in group["params"]:
             state = _part(checkpoint.optimizer, names[id(parameter)] + "|")
             if state:
-                optimizer.state[parameter] = {key: _place(key, value, parameter) for key, value in state.items()}
+                optimizer.state[parameter] = {key: _lay_out(key, value, parameter) for key, value in state.items()}
     try:
         set_random_state(*checkpoint.random_states)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(path, f"its random states are unusable ({error})", REMEDY) from None
+        raise UserError(path, f"its random states are unusable ({error})", _REMEDY) from None
 
 
 def get_part(tensors: dict[str, Tensor], prefix: str, device: torch.device) -> dict[str, Tensor]:
@@ -131,6 +131,6 @@ def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
     return {name: value for name, value in entries.items() if isinstance(value, Tensor)}
 
 
-def _place(key: str, value: Tensor, parameter: Tensor) -> Tensor:
+def _lay_out(key: str, value: Tensor, parameter: Tensor) -> Tensor:
     """A moment lies in memory as its parameter does: fused optimisers walk through both alike."""
     return value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)

@@ -18,19 +18,19 @@ from opentrans.system.files import check_hash, hash_path, hold_lock
 from opentrans.system.signals import Stop
 from opentrans.training.devices import agree
 
-KEPT = 2
-SUFFIX = ".safetensors"
-LOCK = "lock"
+N_KEPT = 2
+_SUFFIX = ".safetensors"
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class CheckpointFolder:
     """The folder of a training's checkpoints, named by the number of iterations done."""
 
-    folder: Path
+    path: Path
 
     @classmethod
-    def beside(cls, output: Path) -> "Unfinished":
+    def beside(cls, output: Path) -> "CheckpointFolder":
         """The folder that belongs to the file `output`."""
         return cls(output.with_name(f"{output.stem}.unfinished"))
 
@@ -44,17 +44,17 @@ class Unfinished:
         if rank > 0:
             yield
             return
-        with hold_lock(self.folder / LOCK, "training for the same output"):
+        with hold_lock(self.path / _LOCK, "training for the same output"):
             yield
 
     def list(self) -> list[Path]:
         """The checkpoints, the newest first."""
-        return sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)
+        return sorted(self.path.glob(f"*{_SUFFIX}"), reverse=True)
 
     def save(self, iteration: int, save: Callable[[Path], None]) -> None:
-        """Let `save` write the checkpoint of `iteration` with its hash, then remove all but the last `KEPT`."""
-        save(self.folder / f"{iteration:08d}{SUFFIX}")
-        for old in self.list()[KEPT:]:
+        """Let `save` write the checkpoint of `iteration` with its hash, then remove all but the last `N_KEPT`."""
+        save(self.path / f"{iteration:08d}{_SUFFIX}")
+        for old in self.list()[N_KEPT:]:
             old.unlink(missing_ok=True)
             hash_path(old).unlink(missing_ok=True)
 
@@ -66,19 +66,19 @@ class Unfinished:
         if (due or stopped) and rank == 0:
             self.save(iteration, save)
         if stopped:
-            stop.interrupt(f"iteration {iteration} is saved in {self.folder}")
+            stop.interrupt(f"iteration {iteration} is saved in {self.path}")
 
     def find(self) -> Path | None:
-        """The newest undamaged checkpoint; a damaged one is passed over with a warning that names it."""
+        """The newest undamaged checkpoint; damaged ones are skipped with a warning that names them."""
         for path in self.list():
             try:
-                check_hash(path, "an older state is taken", required=True)
+                check_hash(path, "an older one is used", required=True)
             except UserError as error:
-                print(f"warning: checkpoint passed over: {error}", file=sys.stderr)
+                print(f"warning: checkpoint skipped: {error}", file=sys.stderr)
             else:
                 return path
         return None
 
     def remove(self) -> None:
         """Remove everything: the training has ended and its output is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)

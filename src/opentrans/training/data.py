@@ -62,21 +62,19 @@ class TrainingData:
 
     def get_record(self, position: int) -> int:
         """The image at `position` of the endless sequence of shuffled epochs."""
-        epoch, place = divmod(position, len(self.dataset))
+        epoch, index = divmod(position, len(self.dataset))
         if self._epoch[0] != epoch:  # drawing an order of 118,287 images takes milliseconds
             self._epoch = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.dataset))
-        return int(self._epoch[1][place])
+        return int(self._epoch[1][index])
 
     def _load(self, record: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         if record in self._cache:
             return self._cache[record]
-        label = self.dataset.label(record)
+
+        image, label = self.dataset.image(record), self.dataset.label(record)
         segments = self.dataset.segments(record) if self.regions == "segment" else None
-        loaded = (
-            self.dataset.image(record),
-            np.where(label == self.dataset.vocabulary.ignore, IGNORE, label),
-            segments,
-        )
+        loaded = image, np.where(label == self.dataset.vocabulary.ignore, IGNORE, label), segments
+
         if self._caches:
             self._cache[record] = loaded
         return loaded
@@ -87,29 +85,33 @@ class TrainingData:
         record = self.get_record(position)
         image, label, segments = self._load(record)
         window = _draw_window(generator, image.shape[:2], self.crop)
-        label, whole = window.map(label, IGNORE), window.resize(label)
-        parts, whole_parts = (None, None) if segments is None else (window.map(segments, 0), window.resize(segments))
-        ids, classes, masks = get_regions(label, parts, self.regions, IGNORE, self.min_region_pixels)
-        visible = _visible(ids, masks, whole if whole_parts is None else whole_parts)
-        return Example(window.image(image), label, self._describe(record, ids, classes, masks, visible))
+
+        # Regions are segments where there are any, else classes; `whole` shows them before the crop.
+        label_crop = window.map(label, IGNORE)
+        segment_crop = None if segments is None else window.map(segments, 0)
+        ids, classes, masks = get_regions(label_crop, segment_crop, self.regions, IGNORE, self.min_region_pixels)
+        whole = window.resize(label if segments is None else segments)
+        visible = _is_visible(ids, masks, whole)
+        return Example(window.image(image), label_crop, self._describe(record, ids, classes, masks, visible))
 
     def _describe(
         self, record: int, ids: np.ndarray, classes: np.ndarray, masks: np.ndarray, visible: np.ndarray
     ) -> Regions:
         """Join the regions of a crop with the teacher's embeddings of the whole regions."""
         known_ids, _, vectors = self.embeddings.of_record(record)
-        rows = {int(name): row for row, name in enumerate(known_ids)}
-        found = [rows.get(int(name), -1) for name in ids]
+        row_of = {int(region_id): row for row, region_id in enumerate(known_ids)}
+        rows = [row_of.get(int(region_id), -1) for region_id in ids]
+
         embeddings = torch.zeros(len(ids), self.embeddings.embeddings.shape[1])
-        for place, row in enumerate(found):
+        for position, row in enumerate(rows):
             if row >= 0:
-                embeddings[place] = vectors[row]
-        known = torch.tensor([row >= 0 for row in found], dtype=torch.bool) & torch.from_numpy(visible)
+                embeddings[position] = vectors[row]
+        known = torch.tensor([row >= 0 for row in rows], dtype=torch.bool) & torch.from_numpy(visible)
         return Regions(torch.from_numpy(masks), torch.from_numpy(classes.astype(np.int64)), embeddings, known)
 
-    def get_examples(self, iteration: int, batch_size: int, places: Sequence[int]) -> list[Example]:
-        """Those examples of the `iteration`-th global batch that stand at `places` in it."""
-        return [self.get_example(iteration * batch_size + place) for place in places]
+    def get_examples(self, iteration: int, batch_size: int, positions: Sequence[int]) -> list[Example]:
+        """Those examples of the `iteration`-th global batch that stand at `positions` in it."""
+        return [self.get_example(iteration * batch_size + position) for position in positions]
 
 
 def collate(
@@ -166,7 +168,10 @@ def _draw_window(generator: np.random.Generator, shape: tuple[int, ...], crop: C
     return _Window(height, width, top, left, crop.size, crop.flip and bool(generator.random() < 0.5))
 
 
-def _visible(ids: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _is_visible(ids: np.ndarray, masks: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Which regions keep at least `VISIBLE_SHARE` of their pixels in the crop."""
-    totals = np.array([np.count_nonzero(whole == name) for name in ids], dtype=np.int64)
-    return masks.reshape(len(ids), -1).sum(1) >= VISIBLE_SHARE * totals if len(ids) else np.zeros(0, dtype=bool)
+    if not len(ids):
+        return np.zeros(0, dtype=bool)
+    totals = np.array([np.count_nonzero(whole == region_id) for region_id in ids], dtype=np.int64)
+    visible: np.ndarray = masks.reshape(len(ids), -1).sum(1) >= VISIBLE_SHARE * totals
+    return visible

@@ -19,10 +19,10 @@ from opentrans.errors import UserError
 
 @dataclass(frozen=True)
 class Group:
-    """Images of the global batch that go through the network together; `places` are their places in it."""
+    """Images of the global batch that go through the network together; `positions` are theirs in it."""
 
     number: int
-    places: tuple[int, ...]
+    positions: tuple[int, ...]
 
 
 def start_processes(device: torch.device) -> tuple[int, int]:
@@ -71,18 +71,22 @@ def sum_over_processes(values: Tensor) -> Tensor:
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Add up the gradients of all processes; the losses are shares of the global loss, so a sum is right.
 
-    A parameter that has no gradient anywhere keeps none: the optimiser passes it over, as it does in one process.
+    A parameter that has no gradient anywhere keeps none: the optimiser skips it, as it does in one process.
     """
     if not distributed.is_initialized():
         return
+
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     used = torch.tensor([parameter.grad is not None for parameter in trained], device=trained[0].device).int()
     distributed.all_reduce(used)
     shared = [parameter for parameter, count in zip(trained, used.tolist(), strict=True) if count]
+
+    # One message for all of them; a process that has no gradient of a parameter adds zeros.
     flat = torch.cat(
         [(torch.zeros_like(item) if item.grad is None else item.grad).flatten().float() for item in shared]
     )
     distributed.all_reduce(flat)
+
     for parameter, gradient in zip(shared, flat.split([item.numel() for item in shared]), strict=True):
         # In the parameter's memory format: fused optimisers walk through both alike.
         parameter.grad = torch.empty_like(parameter).copy_(gradient.view(parameter.shape))
@@ -95,9 +99,11 @@ class RunningStatistics:
     """
 
     def __init__(self, module: nn.Module, groups: int) -> None:
-        layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
-        layers = [layer for layer in layers if layer.track_running_stats] if groups > 1 else []
         self.groups = groups
+        layers: list[_BatchNorm] = []
+        if groups > 1:  # a single group's own update is right as it is
+            trained = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
+            layers = [layer for layer in trained if layer.track_running_stats]
         buffers = [value for layer in layers for value in (layer.running_mean, layer.running_var)]
         self.values = [value for value in buffers if value is not None]
         self.counters = [layer.num_batches_tracked for layer in layers if layer.num_batches_tracked is not None]
@@ -105,7 +111,7 @@ class RunningStatistics:
         self.sums = [torch.zeros_like(value) for value in self.values]
 
     def end_group(self) -> None:
-        """Take up one group's statistics and go back to the old ones."""
+        """Add one group's statistics and restore the old ones."""
         for value, old, total in zip(self.values, self.old, self.sums, strict=True):
             total += value
             value.copy_(old)

@@ -13,9 +13,9 @@ from opentrans.pruning.masks import MaskKeeper, Masks, count_kept
 
 @dataclass(frozen=True)
 class JointPruning:
-    """After every `every` iterations the backbone keeps only `kept[k]` weights, until the last round k."""
+    """After every `every` iterations the backbone keeps only `n_kept[k]` weights, until the last round k."""
 
-    kept: list[int]
+    n_kept: list[int]
     every: int
 
     @classmethod
@@ -27,10 +27,11 @@ class JointPruning:
     def prune(self, backbone: nn.Module, iteration: int) -> MaskKeeper | None:
         """End a round if `iteration` iterations end one: the keeper of the new masks, which are applied."""
         number, rest = divmod(iteration, self.every)
-        if rest or not 1 <= number <= len(self.kept):
+        if rest or not 1 <= number <= len(self.n_kept):
             return None
         weights, masks = get_prunable(backbone), find_masks(backbone)
-        keeper = MaskKeeper(weights, prune_smallest(weights, masks, count_kept(masks) - self.kept[number - 1]))
+        n_removed = count_kept(masks) - self.n_kept[number - 1]
+        keeper = MaskKeeper(weights, prune_smallest(weights, masks, n_removed))
         keeper.apply()
         return keeper
 
@@ -41,9 +42,9 @@ class JointPruning:
             UserError: naming `where`, when the weights do not hold what the rounds so far left.
         """
         masks = find_masks(backbone)
-        done = min(iteration // self.every, len(self.kept))
-        if done and count_kept(masks) != self.kept[done - 1]:
-            problem = f"{count_kept(masks)} weights are not zero, {self.kept[done - 1]} remain after round {done}"
+        done = min(iteration // self.every, len(self.n_kept))
+        if done and count_kept(masks) != self.n_kept[done - 1]:
+            problem = f"{count_kept(masks)} weights are not zero, {self.n_kept[done - 1]} remain after round {done}"
             raise UserError(where, problem, "delete it and run the training again")
         return MaskKeeper(get_prunable(backbone), masks)
 

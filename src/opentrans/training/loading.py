@@ -22,9 +22,9 @@ class _Steps(Dataset[Step | UserError]):
         self.data, self.batch_size, self.groups = data, batch_size, groups
 
     def __getitem__(self, iteration: int) -> Step | UserError:
-        """The step, or what a user can mend: raised in a worker, torch would bury it in a traceback."""
+        """The step, or an error that a user can fix: raised in a worker, torch would bury it in a traceback."""
         try:
-            return [self.data.get_examples(iteration, self.batch_size, group.places) for group in self.groups]
+            return [self.data.get_examples(iteration, self.batch_size, group.positions) for group in self.groups]
         except Exception as error:
             known = error if isinstance(error, UserError) else explain(error)
             if known is None:
@@ -37,7 +37,7 @@ def load_steps(
 ) -> Iterator[Step]:
     """Yield the examples of `steps`, in order.
 
-    An example is a function of seed and place alone, so neither `workers` nor where an interrupted run starts again
+    An example is a function of seed and position alone, so neither `workers` nor where an interrupted run resumes
     changes what is yielded.
 
     Args:

@@ -8,7 +8,7 @@ from torch import nn
 from opentrans.config import OptimizerConfig
 
 
-def get_lr(settings: OptimizerConfig, iteration: int) -> float:
+def get_learning_rate(settings: OptimizerConfig, iteration: int) -> float:
     """The learning rate of the `iteration`-th step (counted from 0): x gamma at every milestone reached."""
     return settings.lr * settings.gamma ** sum(iteration >= milestone for milestone in settings.milestones)
 
@@ -31,7 +31,7 @@ def build_optimizer(
 
 def set_lr(optimizer: torch.optim.Optimizer, settings: OptimizerConfig, iteration: int) -> float:
     """Set every group's rate for `iteration` and return the heads' rate."""
-    rate = get_lr(settings, iteration)
+    rate = get_learning_rate(settings, iteration)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate

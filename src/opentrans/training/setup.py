@@ -1,9 +1,9 @@
-"""From files and configuration to a run that is ready to train, or a model that is ready to predict."""
+"""From configuration and files to a training run that is ready to train."""
 
-import argparse
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,23 @@ from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import TrainingRun
 from opentrans.training.joint_pruning import JointPruning, make_joint_settings
 from opentrans.training.randomness import seed_generators
+from opentrans.training.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What a training run reads: artefacts of earlier steps, and the folder `dataset` of the prepared training set.
+
+    `train_text` are the embeddings of the training vocabulary, `regions` the teacher's embeddings of the regions.
+    Without a freeze `plan` every layer is trained.
+    """
+
+    teacher: Path
+    train_text: Path
+    dataset: Path
+    regions: Path
+    subnetwork: Path
+    plan: Path | None = None
 
 
 def seed_everything(seed: int) -> None:
@@ -37,22 +54,42 @@ def seed_everything(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def build_run(args: argparse.Namespace) -> TrainingRun:
-    """A run from the arguments of the command ``train``."""
-    config, settings = args.config, get_named(args.config.targets, args.target, "--target")
-    seed_everything(args.seed)
-    target = build_target(settings, ClipWeights.load(args.teacher), TextEmbeddings.load(args.train_text))
-    subnetwork = Subnetwork.load(args.subnetwork)
-    subnetwork.apply_to(target.backbone)
-    target.to(select_device(config.device))
-    if args.plan:
-        apply_freeze_plan(target.backbone, args.plan, strict=True)
-    data = build_training_data(config, settings, args.dataset, args.regions, args.seed)
-    keeper = MaskKeeper(get_prunable(target.backbone), subnetwork.masks)
+def build_run(config: Config, target: str, seed: int, files: TrainingFiles, snapshot_points: int = 0) -> TrainingRun:
+    """A training run at iteration 0; `opentrans.training.engine.complete_run` trains it.
+
+    Seeds every random generator of this process. Set torch's threads to ``config.threads.run`` before: results
+    depend on them in the last digits.
+
+    Args:
+        config: the configuration.
+        target: a key of ``config.targets``.
+        seed: decides initial weights, images and augmentation.
+        files: what the run reads.
+        snapshot_points: at how many iterations, first and last included, its checkpoints keep the backbone's weights.
+
+    Raises:
+        UserError: an unknown target, a file that is missing or damaged, or artefacts that do not fit together.
+    """
+    settings = get_named(config.targets, target, "target")
+    seed_everything(seed)
+
+    # The pruned weights first: a freeze plan and the keeper of the masks are checked against them.
+    model = build_target(settings, ClipWeights.load(files.teacher), TextEmbeddings.load(files.train_text))
+    subnetwork = Subnetwork.load(files.subnetwork)
+    subnetwork.apply_to(model.backbone)
+    model.to(select_device(config.device))
+    if files.plan is not None:
+        apply_freeze_plan(model.backbone, files.plan, strict=True)
+
+    data = build_training_data(config, settings, files.dataset, files.regions, seed)
+    keeper = MaskKeeper(get_prunable(model.backbone), subnetwork.masks)
     training, pruning = settings.training, None
     if subnetwork.metadata.get("method") == "joint":
-        training, pruning = plan_joint_pruning(target, training, subnetwork)
-    return TrainingRun(target, data, training, keeper, get_identity(args, settings), config.workers, pruning=pruning)
+        training, pruning = plan_joint_pruning(model, training, subnetwork)
+
+    identity = identify_run(config, target, seed, files)
+    snapshots = Snapshots.of_points(snapshot_points, training.iterations)
+    return TrainingRun(model, data, training, keeper, identity, config.workers, snapshots, pruning)
 
 
 def plan_joint_pruning(
@@ -67,7 +104,7 @@ def plan_joint_pruning(
         raise UserError("subnetwork of method joint", "this target trains no backbone", "take another target")
     recipe = SubnetworkRecipe.model_validate_json(start.metadata["recipe"])
     pruning = JointPruning.of_recipe(recipe, target.backbone)
-    return make_joint_settings(training, recipe, len(pruning.kept)), pruning
+    return make_joint_settings(training, recipe, len(pruning.n_kept)), pruning
 
 
 def build_training_data(
@@ -79,29 +116,51 @@ def build_training_data(
     return TrainingData(prepared, embeddings, crop, config.data.regions, config.data.min_region_pixels, seed)
 
 
-def get_identity(args: argparse.Namespace, settings: TargetConfig) -> dict[str, str]:
-    """What must agree between a checkpoint and the run that continues it."""
-    files = {"teacher": args.teacher, "training text": args.train_text, "subnetwork": args.subnetwork}
-    shared = identify(args.config, settings, args.config.threads.run, args, files)
-    return shared | {"target": args.target, "plan": sha256(args.plan) if args.plan else ""}
+def identify_run(config: Config, target: str, seed: int, files: TrainingFiles) -> dict[str, str]:
+    """What must agree between a checkpoint and the training run that resumes from it."""
+    artefacts = {"teacher": files.teacher, "training text": files.train_text, "subnetwork": files.subnetwork}
+    shared = identify(config, config.targets[target], config.threads.run, seed, files.dataset, files.regions, artefacts)
+    return shared | {"target": target, "plan": sha256(files.plan) if files.plan else ""}
 
 
 def identify(
-    config: Config, settings: BaseModel, threads: int, args: argparse.Namespace, files: Mapping[str, Path]
+    config: Config,
+    settings: BaseModel,
+    threads: int,
+    seed: int,
+    dataset: Path,
+    regions: Path,
+    artefacts: Mapping[str, Path],
 ) -> dict[str, str]:
-    """What a training depends on: settings, seed, versions, and the hashes of `files` and of what it trains on."""
+    """What a training depends on: settings, seed, versions, and the hashes of the files that it reads.
+
+    Args:
+        config: the configuration.
+        settings: the part of it that the training follows.
+        threads: of torch.
+        seed: of the training.
+        dataset: folder of the prepared training set.
+        regions: the teacher's embeddings of its regions.
+        artefacts: further files, by the names that a message calls them by.
+    """
     chosen = {
         "settings": settings.model_dump(mode="json"),
         "regions": (config.data.regions, config.data.min_region_pixels),
         "device": config.device,
         "threads": threads,
     }
-    data = {"training set": args.dataset / "index.csv", "vocabulary": args.dataset / "vocabulary.json"}
-    data |= {"regions": args.regions}
+
+    files = {
+        **artefacts,
+        "training set": dataset / "index.csv",
+        "vocabulary": dataset / "vocabulary.json",
+        "regions": regions,
+    }
+
     return {
-        "seed": str(args.seed),
+        "seed": str(seed),
         "settings": hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest(),
-        **{name: sha256(path) for name, path in {**files, **data}.items()},
+        **{name: sha256(path) for name, path in files.items()},
         "numpy": np.__version__,
         "torch": torch.__version__,
     }

@@ -36,7 +36,7 @@ class SemSegAdapter(nn.Module):
 
     Args:
         target: the model; put into evaluation mode.
-        vocabulary: text embeddings of the benchmark's classes, in their order.
+        classes: text embeddings of the benchmark's classes, in their order.
         image_format: of the dictionaries' ``image``: detectron2's ``cfg.INPUT.FORMAT``.
         test_size: read ``file_name`` and resize it by our own protocol to this short and longest side
             (short None: keep), instead of taking the mapper's ``image``; mIoU is then that of ``opentrans evaluate``.
@@ -45,7 +45,7 @@ class SemSegAdapter(nn.Module):
     def __init__(
         self,
         target: Target,
-        vocabulary: TextEmbeddings,
+        classes: TextEmbeddings,
         image_format: str = "BGR",
         test_size: tuple[int | None, int] | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class SemSegAdapter(nn.Module):
         if image_format not in ("BGR", "RGB"):
             raise UserError(f"image_format {image_format!r}", "is neither BGR nor RGB", "give cfg.INPUT.FORMAT")
 
-        self.target, self.vocabulary = target.eval(), vocabulary
+        self.target, self.classes = target.eval(), classes
         self.image_format, self.test_size = image_format, test_size
 
     @torch.inference_mode()
@@ -65,7 +65,7 @@ class SemSegAdapter(nn.Module):
         device = next(self.target.parameters()).device
         image = self._read(entry).to(device)
         size = entry.get("height", image.shape[1]), entry.get("width", image.shape[2])
-        return self.target.predict(image, self.vocabulary.to(device), size)
+        return self.target.predict(image, self.classes.to(device), size)
 
     def _read(self, entry: dict[str, Any]) -> Float[Tensor, "3 h w"]:
         """RGB, values 0..1."""

@@ -41,18 +41,22 @@ def plot_before(alphas: pd.DataFrame) -> Figure:
     """
     if alphas.empty:
         return draw_notice(NOTHING)
+
     start = alphas[alphas["iteration"] == alphas["iteration"].min()]
     start = start.drop_duplicates(["subnetwork", "seed", "layer"])
     names = list(get_styles(list(dict.fromkeys(start["subnetwork"]))))[:MOST_PANELS]
     layers = list(dict.fromkeys(start["layer"]))
+
     figure = new_figure(fit_width(len(layers)), 2.2 + 1.5 * len(names))
     panels = [row[0] for row in add_panels(figure, len(names), 1, sharex=True)]
+
     for axes, name in zip(panels, names, strict=True):
         part = start[start["subnetwork"] == name].dropna(subset="alpha")
         places = part["layer"].map(layers.index)
         axes.plot(places, part["alpha"], ".", color=GREY, markersize=5)
         means = part.groupby("layer")["alpha"].mean().reindex(layers)
         axes.plot(range(len(layers)), means, "-o", color=BLUE, markersize=4, label="alpha, mean over seeds")
+
         median = float(means.median())
         axes.axhline(median, color=RED, linewidth=1.6, label="median over layers")
         axes.set_title(f"{name} backbone: median {median:.2f}")
@@ -78,13 +82,16 @@ def plot_medians(alphas: pd.DataFrame) -> Figure:
     """
     if alphas.empty or alphas["iteration"].nunique() < 2:
         return draw_notice(NOTHING)
+
     medians = compute_medians(alphas)
     label = medians["subnetwork"] + ", freeze " + medians["freeze"]
     medians = medians.assign(line=label.str.replace(", freeze none", ""))
     styles = get_styles(list(dict.fromkeys(medians["line"])))
+
     targets = sort_targets(set(medians["target"]))
     figure = new_figure(max(4.5, 1 + 2.6 * len(targets)), 3.2)
     panels = add_panels(figure, 1, len(targets), sharey=True)[0]
+
     for axes, target in zip(panels, targets, strict=True):
         part = medians[medians["target"] == target]
         for name in dict.fromkeys(part["line"]):
@@ -93,6 +100,7 @@ def plot_medians(alphas: pd.DataFrame) -> Figure:
         axes.set_title(get_title(target))
         axes.set_xlabel("iteration of fine-tuning")
         axes.set_ylim(0, 1.25 * float(medians["alpha"].max()))
+
     panels[0].set_ylabel("median of alpha over layers")
     add_legend(figure, panels)
     return figure
@@ -103,12 +111,15 @@ def plot_changes(alphas: pd.DataFrame) -> Figure:
     """Figure 9: alpha of every layer before and after fine-tuning, a panel for each run (mean over its seeds)."""
     if alphas.empty or alphas["iteration"].nunique() < 2:
         return draw_notice(NOTHING)
+
     keys = ["target", "subnetwork", "freeze"]
     runs = list(dict.fromkeys(alphas[keys].itertuples(index=False, name=None)))
     layers = list(dict.fromkeys(alphas["layer"]))
     shown = runs[:MOST_PANELS]
+
     figure = new_figure(fit_width(len(layers)), 2.2 + 1.5 * len(shown))
     panels = [row[0] for row in add_panels(figure, len(shown), 1, sharex=True)]
+
     for axes, run in zip(panels, shown, strict=True):
         _draw_change(axes, alphas[(alphas[keys] == list(run)).all(axis=1)], layers)
         target, subnetwork, freeze = run
@@ -116,9 +127,11 @@ def plot_changes(alphas: pd.DataFrame) -> Figure:
         axes.set_ylabel(AXIS)
     label_layers(panels[-1], layers)
     panels[-1].set_xlabel("layer of the backbone, input to output")
+
     before = Line2D([], [], color=BLUE, marker="o", fillstyle="none", linestyle="", label="before fine-tuning")
     after = Line2D([], [], color=ORANGE, marker="D", markeredgecolor=BLACK, linestyle="", label="after")
     add_legend(figure, [], extra=[before, after])
+
     if len(runs) > len(shown):
         figure.supxlabel(f"{len(runs) - len(shown)} more traced runs are not drawn", fontsize=8)
     return figure

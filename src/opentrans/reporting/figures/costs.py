@@ -58,8 +58,11 @@ def plot_flops(points: pd.DataFrame, paper: pd.DataFrame, benchmark: str) -> Fig
     ours = points[(points["freeze"] == "none") & points["subnetwork"].isin(SHOWN)] if len(points) else points
     if ours.empty:
         return draw_notice(f"no run with costs is evaluated on {get_title(benchmark)}.")
+
     panels = [("this run", ours), ("the paper's values, quoted", paper)]
     figure = new_figure(7, 3.2)
+
+    # Each panel has a unit of its own: the mini world counts in M, the paper in G.
     for axes, (title, values) in zip(add_panels(figure, 1, 2)[0], panels, strict=True):
         unit, factor = choose_flops_unit(list(values["flops"]))
         _draw_points(axes, values.assign(flops=values["flops"] / factor))
@@ -67,6 +70,7 @@ def plot_flops(points: pd.DataFrame, paper: pd.DataFrame, benchmark: str) -> Fig
         axes.set_xlabel(f"FLOPs of one image ({unit} multiply-accumulates)")
         axes.set_ylabel(f"mIoU on {get_title(benchmark)} (%)")
         axes.margins(0.12)
+
     add_legend(figure, [], extra=_make_legend(ours))
     return figure
 
@@ -132,21 +136,26 @@ def plot_density(points: pd.DataFrame, sweep: Mapping[str, str], benchmarks: int
     chosen = points[(points["freeze"] == "none") & points["subnetwork"].isin(list(sweep))] if len(points) else points
     if chosen.empty or chosen["density"].nunique() < 2:
         return draw_notice("all evaluated subnetworks have the same density.")
+
     chosen = chosen.assign(family=chosen["subnetwork"].map(dict(sweep)))
     targets = sort_targets(set(chosen["target"]))
+
     figure = new_figure(1.0 + 2.2 * len(targets), 3)
     panels = add_panels(figure, 1, len(targets), sharey=True)[0]
+
     for axes, target in zip(panels, targets, strict=True):
         for family, style in get_styles(set(chosen["family"])).items():
             part = chosen[(chosen["target"] == target) & (chosen["family"] == family)].groupby("subnetwork")
             means = part[["density", "miou"]].mean().sort_values("density")
             draw_line(axes, 100 * means["density"], means["miou"], style, family)
+
         axes.set_xscale("log")
         axes.set_xticks([10, 20, 50, 100], ["10", "20", "50", "100"])
         axes.set_xticks([], minor=True)
         axes.set_xlim(min(8.0, 80 * chosen["density"].min()), 125)
         axes.set_title(get_title(target))
         axes.set_xlabel("density of the backbone (%)")
+
     panels[0].set_ylabel(f"mean mIoU over {benchmarks} benchmarks (%)")
     add_legend(figure, panels)
     return figure

@@ -41,12 +41,16 @@ def plot_images(dataset: PreparedDataset, places: Sequence[int], predictions: Se
     """
     if not (places and predictions):
         return draw_notice("no image was predicted.")
+
     order = sort_targets({prediction.target for prediction in predictions})
     runs = sorted(predictions, key=lambda prediction: order.index(prediction.target))
     rows = [_get_maps(dataset, place, runs) for place in places]
+
+    # One legend for all images, so that a class has one colour throughout.
     classes = rank_classes(rows, dataset.vocabulary.ignore)
     legend_rows = -(-(len(classes) + 2) // LEGEND_COLUMNS)
     height = 0.35 + sum(PANEL * maps[0].shape[0] / maps[0].shape[1] for maps in rows) + 0.18 * legend_rows
+
     figure = new_figure(PANEL * (2 + len(runs)), height)
     grid = add_panels(figure, len(rows), 2 + len(runs))
     for place, maps, line in zip(places, rows, grid, strict=True):
@@ -55,9 +59,11 @@ def plot_images(dataset: PreparedDataset, places: Sequence[int], predictions: Se
             _draw_map(axes, classified, classes, dataset.vocabulary.ignore)
         for axes in line:
             axes.set_axis_off()
+
     titles = ["image", "ground truth", *(f"{get_title(run.target)}\n{_describe(run)}" for run in runs)]
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=8)
+
     figure.legend(
         handles=_make_legend(classes, dataset.vocabulary.titles),
         loc="outside lower center",

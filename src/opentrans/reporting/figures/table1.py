@@ -37,10 +37,12 @@ def plot_mean(results: pd.DataFrame) -> Figure:
     Only benchmarks that every run has count, so that all bars are means over the same ones.
     """
     selected = select_table1(results)
+
     runs = selected.groupby(["target", "subnetwork", "seed"]).ngroups
     counts = selected["benchmark"].value_counts()
     shared = selected[selected["benchmark"].isin(list(counts[counts == runs].index))]
     means = shared.groupby(["target", "subnetwork", "seed"], as_index=False)["miou"].mean()
+
     figure = new_figure(5.5, 3)
     axes = add_panels(figure, 1, 1)[0][0]
     _draw_bars(axes, pd.DataFrame(means))
@@ -54,14 +56,18 @@ def plot_benchmarks(results: pd.DataFrame) -> Figure:
     """One small panel of bars for each benchmark."""
     selected = select_table1(results)
     names = sort_known(set(selected["benchmark"]), BENCHMARKS)
+
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
+
     figure = new_figure(2.6 * columns, 2.2 * rows)
     grid = add_panels(figure, rows, columns)
     panels = [axes for row in grid for axes in row]
+
     for axes, name in zip(panels, names, strict=False):
         _draw_bars(axes, selected[selected["benchmark"] == name])
         axes.set_title(get_title(name))
+
     for axes in panels[len(names) :]:
         axes.set_axis_off()
     for row in grid:
@@ -74,11 +80,13 @@ def _draw_bars(axes: Axes, values: pd.DataFrame) -> None:
     """Grouped bars (mean over seeds) with a dot for each seed; columns target, subnetwork, seed, miou."""
     targets = sort_targets(set(values["target"]))
     kinds = [name for name in STYLES if name in set(values["subnetwork"])]
+
     width = 0.8 / len(kinds)
     for place, kind in enumerate(kinds):
         part = values[values["subnetwork"] == kind].groupby("target")["miou"]
         centres = [index + (place - (len(kinds) - 1) / 2) * width for index in range(len(targets))]
         heights = [float(part.get_group(name).mean()) if name in part.groups else 0.0 for name in targets]
+
         style = STYLES[kind]
         axes.bar(centres, heights, width, color=style.colour, hatch=style.hatch, edgecolor="white", label=kind)
         for centre, name in zip(centres, targets, strict=True):

@@ -50,20 +50,25 @@ def _plot(logs: pd.DataFrame, by: str, otherwise: str) -> Figure:
     """Panels by target (and by subnetwork, where lines are freeze recipes), one line for each `by` and seed."""
     if logs.empty:
         return draw_notice(otherwise)
+
     other = [] if by == "subnetwork" else ["subnetwork"]
     keys = list(dict.fromkeys(logs[["target", *other]].itertuples(index=False, name=None)))
     keys.sort(key=lambda key: (sort_targets(set(logs["target"])).index(key[0]), key[1:]))
+
     columns = min(3, len(keys))
     rows = -(-len(keys) // columns)
     styles = get_styles(list(dict.fromkeys(logs[by])))
+
     figure = new_figure(1 + 2.4 * columns, 0.6 + 2.3 * rows)
     panels = [axes for row in add_panels(figure, rows, columns) for axes in row]
+
     for axes, key in zip(panels, keys, strict=False):
         chosen = (logs[["target", *other]] == list(key)).all(axis=1)
         _draw_curves(axes, logs[chosen], by, styles)
         axes.set_title(", ".join(get_title(str(part)) for part in key))
         axes.set_xlabel("iteration")
         axes.set_ylabel("training loss")
+
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
     add_legend(figure, panels)

@@ -13,35 +13,35 @@ from opentrans.freezing.spectra import estimate_alphas
 from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
-from opentrans.training.checkpoint_folder import Unfinished
+from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.engine import train
-from opentrans.training.snapshots import Trace, read_trace
+from opentrans.training.snapshots import Snapshots, read_snapshots
 
 
 @pytest.fixture
 def make_traced(make_run):
     def make(points=4, **changes):
         run = make_run(**changes)
-        run.trace = Trace.of_points(points, run.settings.iterations)
+        run.snapshots = Snapshots.of_points(points, run.settings.iterations)
         return run
 
     return make
 
 
 def finish(run, folder, name, until=6):
-    train(run, until, Unfinished(folder / f"{name}.unfinished"))
+    train(run, until, CheckpointFolder(folder / f"{name}.unfinished"))
     run.save(folder / name)
     return folder / name
 
 
 def read(path):
-    return read_trace(load_checkpoint(path).extra)
+    return read_snapshots(load_checkpoint(path).extra)
 
 
 def test_points_are_spaced_evenly_with_the_first_and_the_last():
-    assert sorted(Trace.of_points(6, 50_000).iterations) == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
-    assert sorted(Trace.of_points(6, 3).iterations) == [0, 1, 2, 3]
-    assert not Trace.of_points(0, 100).iterations
+    assert sorted(Snapshots.of_points(6, 50_000).iterations) == [0, 10_000, 20_000, 30_000, 40_000, 50_000]
+    assert sorted(Snapshots.of_points(6, 3).iterations) == [0, 1, 2, 3]
+    assert not Snapshots.of_points(0, 100).iterations
 
 
 def test_a_checkpoint_holds_the_weights_of_each_chosen_iteration(make_traced, tmp_path):
@@ -59,16 +59,16 @@ def test_a_checkpoint_holds_the_weights_of_each_chosen_iteration(make_traced, tm
 
 
 def load_run_until(run, folder, until):
-    train(run, until, Unfinished(folder / "part.unfinished"))
+    train(run, until, CheckpointFolder(folder / "part.unfinished"))
     return run
 
 
 def test_an_interrupted_traced_run_ends_with_the_bytes_of_an_uninterrupted_one(make_traced, tmp_path):
     whole = finish(make_traced(), tmp_path, "whole")
-    unfinished = Unfinished(tmp_path / "unfinished")
-    train(make_traced(), 5, unfinished)
+    checkpoints = CheckpointFolder(tmp_path / "unfinished")
+    train(make_traced(), 5, checkpoints)
     second = make_traced()
-    second.resume(unfinished.find())
+    second.resume(checkpoints.find())
     assert second.iteration == 4
     assert sha256(finish(second, tmp_path, "resumed")) == sha256(whole)
 
