@@ -40,7 +40,8 @@ def test_shared_memory_of_the_papers_training_is_what_was_measured():
 
 
 @pytest.mark.parametrize(
-    ("free", "needed", "level"), [(64e6, 1.5e9, "problem"), (8e9, 1.5e9, "ok"), (None, 1.5e9, "ok"), (0, 0, "ok")]
+    ("free", "needed", "level"),
+    [(64 * 10**6, 15 * 10**8, "problem"), (8 * 10**9, 15 * 10**8, "ok"), (None, 15 * 10**8, "ok"), (0, 0, "ok")],
 )
 def test_shared_memory_of_a_container_is_too_small(free, needed, level):
     check = check_shared_memory(free, needed)
