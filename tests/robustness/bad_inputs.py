@@ -372,18 +372,24 @@ refused(CONFIG, "missing file", "no such configuration file")(lambda f: load_con
 
 
 def experiment_table(f, *rows):
-    header = "table,row,target,subnetwork,freeze,benchmarks,evaluate"
+    header = "id,table,row,target,subnetwork,freeze,benchmarks,evaluate"
     return read_experiments(
         wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/mini.yaml"])
     )
 
 
 refused(EXPERIMENT_TABLE, "target that the configuration lacks", "'hen' is none of")(
-    lambda f: experiment_table(f, "1,Row,hen,dense,none,all,yes")
+    lambda f: experiment_table(f, "a,1,Row,hen,dense,none,all,yes")
 )
 refused(EXPERIMENT_TABLE, "no row", "holds no experiment")(lambda f: experiment_table(f))
 refused(EXPERIMENT_TABLE, "two rows of one label", "occurs twice in table 1")(
-    lambda f: experiment_table(f, *["1,Row,han,dense,none,all,yes"] * 2)
+    lambda f: experiment_table(f, *[f"{key},1,Row,han,dense,none,all,yes" for key in "ab"])
+)
+refused(EXPERIMENT_TABLE, "two rows of one id", "'a' occurs twice")(
+    lambda f: experiment_table(f, *[f"a,1,{label},han,dense,none,all,yes" for label in "AB"])
+)
+refused(EXPERIMENT_TABLE, "id with a space", "is not made of small letters")(
+    lambda f: experiment_table(f, "an id,1,Row,han,dense,none,all,yes")
 )
 refused("any JSON", "folder of that name", "Is a directory")(
     lambda f: (f / "x.json").mkdir() or read_json(f / "x.json")
