@@ -25,7 +25,7 @@ DEFAULT_CONFIG = Path("config/config.yaml")
 SPINS = "10000"
 USER_ERROR_STATUS = 2
 GROUPS = {"use": "Use", "workflow": "Steps of the workflow", "maintenance": "Maintenance"}
-WIDTH, COLUMN = 80, 23  # of the help: all of it, and where a command's description begins
+_WIDTH, _COLUMN = 80, 23  # of the help: all of it, and where a command's description begins
 
 
 def import_command(command: str) -> ModuleType:
@@ -59,9 +59,9 @@ def format_help() -> str:
 
 def _describe_command(command: str, module: ModuleType) -> list[str]:
     """Name and description, side by side; below them the example, which is one line to copy."""
-    indent = " " * COLUMN
-    lines = textwrap.wrap(module.HELP, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    lines[0] = f"  {command}".ljust(COLUMN) + lines[0].lstrip()
+    indent = " " * _COLUMN
+    lines = textwrap.wrap(module.HELP, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+    lines[0] = f"  {command}".ljust(_COLUMN) + lines[0].lstrip()
     return [*lines, f"      {module.EXAMPLE}"] if hasattr(module, "EXAMPLE") else lines
 
 

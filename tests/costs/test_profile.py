@@ -94,7 +94,7 @@ def test_the_network_is_the_targets_own_or_its_prediction():
     assert get_network(target, text) == target.network
     plain_type = type("Plain", (PoolTarget,), {"network": None})
     plain = plain_type()
-    plain.predict = lambda image, vocabulary, size: (tuple(image.shape), len(vocabulary), size)
+    plain.predict = lambda image, classes, size: (tuple(image.shape), len(classes), size)
     assert get_network(plain, text)(torch.zeros(1, 3, 8, 9)) == ((3, 8, 9), 5, (8, 9))
 
 

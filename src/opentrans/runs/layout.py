@@ -33,6 +33,7 @@ class SubnetworkNames(Protocol):
         """The seed."""
 
 
+@runtime_checkable
 class WarmUpNames(SubnetworkNames, Protocol):
     """Whatever names a warm-up, or weights that alpha is fitted to; a `RunId` does."""
 
@@ -41,6 +42,7 @@ class WarmUpNames(SubnetworkNames, Protocol):
         """The target's name."""
 
 
+@runtime_checkable
 class FitNames(WarmUpNames, Protocol):
     """Whatever names a fit of alpha: the workflow's wildcards."""
 
@@ -49,6 +51,7 @@ class FitNames(WarmUpNames, Protocol):
         """Which weights: ``before_mask`` or ``masked``."""
 
 
+@runtime_checkable
 class RunNames(WarmUpNames, Protocol):
     """Whatever names a training run: a `RunId`, the workflow's wildcards (all text)."""
 
