@@ -61,7 +61,7 @@ def test_every_command_says_its_group_and_what_people_use_has_an_example(command
     assert hasattr(module, "EXAMPLE") == (module.GROUP == "use")
 
 
-def test_the_first_screen_of_the_help_is_what_people_use_with_an_example_each():
+def test_the_help_starts_with_what_people_use_and_an_example_each():
     lines = format_help().splitlines()
     screen = "\n".join(lines[:SCREEN])
     assert max(map(len, lines)) <= 80

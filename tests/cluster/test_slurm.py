@@ -64,7 +64,7 @@ def cut_off(submitted, slurm, tmp_path):
     return clone
 
 
-def test_jobs_that_are_cancelled_or_preempted_mid_training_resume_to_the_same_bytes(cut_off, copy, slurm):
+def test_jobs_cancelled_or_preempted_mid_training_end_with_the_same_bytes(cut_off, copy, slurm):
     assert sorted(job["Restarts"] for job in slurm.describe("rule_train"))[-1] == "1"
     lengthen(copy).snakemake("training")
     for run in ("fcclip/dense/none", "deeplabv3/ours/alpha_bottom50"):

@@ -29,7 +29,7 @@ def paper():
 
 
 @pytest.mark.parametrize("name", ["han", "deeplabv3", "fcclip"])
-def test_pruning_saves_its_share_of_the_trunk_and_the_parts_fit_into_the_total(name):
+def test_pruning_saves_its_share_of_the_trunk_and_parts_fit_the_total(name):
     config = load_config([ROOT / "config/mini.yaml"])
     found = count_target(config, name, make_teacher(TINY, 0), 7)
     for key in ("params", "flops"):
@@ -80,7 +80,7 @@ def test_the_readings_of_6_2_by_hand(paper):
     assert [uneven[name] for name in ("random", "alpha_top", "alpha")] == pytest.approx([52, 48, 56])
 
 
-def test_the_papers_five_figures_stand_beside_a_reading_that_meets_them_within_two_percent(counts, paper):
+def test_the_papers_five_figures_are_met_by_a_reading_within_two_percent(counts, paper):
     figures = get_training(paper)
     assert list(figures.values()) == [181.4, 164.5, 172.3, 159.6, 122.2]
     nearest = training_readings(counts["targets"]["han"], figures, counts["density"])[-1]

@@ -137,7 +137,7 @@ def _prepare_slowly(config: DataConfig, out: Path) -> int:
 @pytest.mark.parametrize(
     ("number", "ending"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, INTERRUPTED_STATUS)]
 )
-def test_a_preparation_stopped_or_killed_leaves_no_result_no_lock_and_no_process(config, tmp_path, number, ending):
+def test_a_preparation_stopped_or_killed_leaves_no_result_and_no_process(config, tmp_path, number, ending):
     out = tmp_path / "out"
     pid = os.fork()
     if pid == 0:

@@ -88,7 +88,7 @@ def test_every_environment_but_detectron2s_is_named_by_a_rule():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_bare_interpreter_with_only_an_environments_packages_imports_what_its_rules_call(name, tmp_path):
+def test_an_environments_packages_alone_import_what_its_rules_call(name, tmp_path):
     create(tmp_path / "env", ENVIRONMENTS[name])
     sources = {path for command in get_rules()[name] for path in get_sources(command) if path.suffix == ".py"}
     package = ROOT / "src"
@@ -125,7 +125,7 @@ def test_without_conda_the_flag_gives_snakemakes_own_clear_message(tmp_path):
     assert "Is conda installed and accessible?" in result.stdout + result.stderr
 
 
-def test_jobs_run_in_their_environment_and_find_the_package_without_a_manual_step(tmp_path):
+def test_jobs_run_in_their_environment_and_find_the_package(tmp_path):
     programs = install(tmp_path / "conda")
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     teacher = "results/nano/teacher/teacher.safetensors"
@@ -136,7 +136,7 @@ def test_jobs_run_in_their_environment_and_find_the_package_without_a_manual_ste
     assert (tmp_path / teacher).stat().st_size > 0
 
 
-def test_environments_are_made_ahead_of_the_run_and_detectron2s_is_none_of_them(tmp_path):
+def test_environments_made_ahead_of_the_run_leave_detectron2s_out(tmp_path):
     programs = install(tmp_path / "conda")
     result = snakemake(tmp_path, "--conda-create-envs-only", path=os.pathsep.join([str(programs), os.environ["PATH"]]))
     assert result.returncode == 0, result.stdout + result.stderr

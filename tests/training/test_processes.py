@@ -29,7 +29,7 @@ def load(project, name):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_two_processes_train_and_search_as_one_does_at_the_same_global_batch(project):
+def test_two_processes_train_and_search_as_one_at_the_same_batch(project):
     targets = ("han", "deeplabv3", "fcclip")
     run_in_two_processes([project.search("ours_two"), *(project.train(name, name=f"{name}_two") for name in targets)])
     for words in (project.search("ours"), *(project.train(name) for name in targets)):

@@ -134,7 +134,7 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "unhashed", "hash destroyed"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(adam_run, tmp_path, capsys, whole, how):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(adam_run, tmp_path, capsys, whole, how):
     folder = tmp_path / "damaged"
     checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
     train(adam_run(), 4, checkpoints)
@@ -155,7 +155,7 @@ def test_two_damaged_checkpoints_mean_a_start_from_the_beginning(adam_run, tmp_p
     assert capsys.readouterr().err.count("checkpoint skipped") == 2
 
 
-def test_the_last_two_checkpoints_are_kept_with_hashes_that_sha256sum_reads(adam_run, tmp_path):
+def test_two_checkpoints_are_kept_with_hashes_that_sha256sum_reads(adam_run, tmp_path):
     checkpoints = CheckpointFolder(tmp_path / "u")
     train(adam_run(), 5, checkpoints)
     names = sorted(path.name for path in checkpoints.path.iterdir())

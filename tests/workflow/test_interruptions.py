@@ -119,7 +119,7 @@ def test_a_second_workflow_in_the_same_folder_is_refused(unfinished_graph):
         first.wait()
 
 
-def test_a_dry_run_with_other_settings_leaves_a_running_workflows_configuration_alone(finished):
+def test_a_dry_run_with_other_settings_leaves_a_running_workflow_alone(finished):
     before = {path: path.read_bytes() for path in (finished.results / "config").iterdir()}
     (finished.folder / "other.yaml").write_text("costs: {image_size: [128, 64]}")
     finished.snakemake("--configfile", finished.folder / "tiny.yaml", finished.folder / "other.yaml", "-n")

@@ -52,7 +52,7 @@ def test_points_join_quality_and_costs_of_runs_that_have_all_benchmarks(results,
     assert join_points(results, costs, ["pc59", "cityscapes"]).empty
 
 
-def test_figure_1_shows_a_point_for_each_target_and_backbone_beside_the_papers(results, costs, paper_path):
+def test_figure_1_shows_each_target_and_backbone_beside_the_papers(results, costs, paper_path):
     paper = read_paper_points(read_paper(paper_path), "pc59")
     left, right = plot_flops(join_points(results, costs, ["pc59"]), paper, "pc59").axes
     ours = [(45.0, score + 5 * target + 0.5) for target in (0, 1) for score in (35, 20)]
@@ -65,7 +65,7 @@ def test_figure_1_shows_a_point_for_each_target_and_backbone_beside_the_papers(r
     assert "quoted" in right.get_title()
 
 
-def test_figure_1_leaves_frozen_and_distilled_runs_out_and_says_when_nothing_is_left(results, costs, paper_path):
+def test_figure_1_leaves_frozen_and_distilled_runs_out(results, costs, paper_path):
     paper = read_paper_points(read_paper(paper_path), "pc59")
     points = join_points(results, costs, ["pc59"])
     frozen = points[points["subnetwork"] == "ours"].assign(freeze="alpha_bottom50", miou=99.0)
