@@ -15,6 +15,8 @@ from opentrans.clip import pretraining
 from opentrans.system.files import sha256
 from opentrans.system.signals import INTERRUPTED_STATUS
 
+pytestmark = pytest.mark.workflow
+
 CONFIG = (
     SMALL
     + """

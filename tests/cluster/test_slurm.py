@@ -6,6 +6,8 @@ import pytest
 
 from clones import Clone
 
+pytestmark = pytest.mark.workflow
+
 LONG = {"iterations": 300, "checkpoint_every": 1000}
 TABLES = ("tables/table1.csv", "tables/table1.md", "tables/table1.tex", "results.csv", "metrics.json")
 

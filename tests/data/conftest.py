@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from builders import build_world_config
-from opentrans.config import DataConfig, WorldConfig
+from opentrans.config import DataConfig
 from opentrans.world.make import make_world
 
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world") / "root"
-    changes = {"seed": WorldConfig().seed, "caption_images": 4, "caption_image_size": 16}
+    changes = {"seed": 0, "caption_images": 4, "caption_image_size": 16}
     make_world(build_world_config().model_copy(update=changes), root)
     return root
 

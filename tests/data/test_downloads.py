@@ -49,6 +49,7 @@ def test_missing_downloads_do_not_matter_once_prepared_or_generated(tmp_path, mo
     assert describe_missing(configure("data/test/world", "ade150")) is None
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("module", ["torch", "numpy", "tqdm", "PIL"])
 def test_downloads_are_described_without_heavy_imports(module):
     program = f"import sys, opentrans.data.downloads; print({module!r} in sys.modules)"

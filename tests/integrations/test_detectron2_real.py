@@ -216,5 +216,6 @@ def test_fcclip_trains_and_is_evaluated_with_our_subnetwork(fcclip, tmp_path):
         fcclip.get_parameter(weight).requires_grad_(True)
 
 
+@pytest.mark.workflow
 def test_two_processes_train_as_one(tmp_path, subnetwork):
     check_two_processes("detectron2", tmp_path, subnetwork)

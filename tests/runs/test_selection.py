@@ -51,6 +51,7 @@ def inside(paths):
     return [Path(path).relative_to("results/test").as_posix() for path in paths]
 
 
+@pytest.mark.workflow
 def test_planning_loads_neither_torch_nor_pandas():
     code = "import sys, opentrans.runs.selection; print(*{'torch', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -149,6 +149,7 @@ def test_a_damaged_table_of_fits_names_row_and_field(config, found, tmp_path, ol
         call(plan_freeze, config, recipe="alpha", seed=0, alphas=path, output=tmp_path / "plan.csv")
 
 
+@pytest.mark.workflow
 def test_planning_needs_neither_torch_nor_weightwatcher(config, found, tmp_path):
     fit(config, found, tmp_path)
     (tmp_path / "config.yaml").write_text(config.model_dump_json())

@@ -179,6 +179,7 @@ def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch, caplog, tmp_pa
     build.load_kernel.cache_clear()
 
 
+@pytest.mark.workflow
 def test_jobs_that_start_together_share_one_compiled_kernel(tmp_path):
     command = [sys.executable, "-c", "from opentrans.sparse.build import load_kernel; assert load_kernel()"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}

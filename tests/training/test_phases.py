@@ -8,6 +8,8 @@ from opentrans.clip.backbone import ClipBackbone
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
 from opentrans.system.files import sha256
 
+pytestmark = pytest.mark.workflow
+
 KILLS = 6
 
 

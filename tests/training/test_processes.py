@@ -11,6 +11,8 @@ import torch
 from opentrans.cli import main
 from opentrans.system.tensors import load_tensors
 
+pytestmark = pytest.mark.workflow
+
 TOLERANCE = 1e-4  # relative: two processes add in another order
 
 

@@ -9,6 +9,8 @@ import yaml
 
 from clones import ROOT, Clone, get_jobs
 
+pytestmark = pytest.mark.workflow
+
 CLEAN = "Data and pipelines are up to date."
 NOTHING = "Nothing to be done"
 

@@ -14,6 +14,8 @@ import pytest
 from opentrans.runs.provenance import FIELDS, SUFFIX, read_record, verify
 from opentrans.system.files import HASH_SUFFIX
 
+pytestmark = pytest.mark.workflow
+
 NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no command's output
 ROOT = Path(__file__).parents[2]
 RUN = "training/han/dense/alpha_bottom50/seed0"

@@ -8,6 +8,8 @@ import pytest
 
 from opentrans.config import load_config
 
+pytestmark = pytest.mark.workflow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,6 +6,8 @@ import yaml
 
 from opentrans.cli import main
 
+pytestmark = pytest.mark.workflow
+
 
 def get_planned(result):
     """The rules that a dry run plans, with the number of their jobs."""
