@@ -1,3 +1,5 @@
+from functools import cache
+
 import pytest
 
 from builders import ROOT, write_results
@@ -22,6 +24,12 @@ def paper_path():
     return CONFIG / "paper_results.csv"
 
 
-@pytest.fixture
-def make_files(tmp_path, config, experiments):
-    return lambda seeds: write_results(tmp_path, config, experiments, seeds)
+@pytest.fixture(scope="session")
+def make_files(tmp_path_factory, config, experiments):
+    """Evaluations and costs of all runs with these seeds; written once, and left as they are."""
+
+    @cache
+    def write(*seeds):
+        return write_results(tmp_path_factory.mktemp("results"), config, experiments, seeds)
+
+    return lambda seeds: write(*seeds)

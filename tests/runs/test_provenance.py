@@ -14,7 +14,7 @@ CONFIG = ROOT / "config/mini.yaml"
 @pytest.fixture
 def results(tmp_path, config, experiments):
     """A folder with a record: results.csv collected from evaluations."""
-    evaluations, _ = write_results(tmp_path, config, experiments, [0])
+    evaluations, _ = write_results(tmp_path, config, experiments[:2], [0])
     folder = tmp_path / "results/mini"
     folder.mkdir(parents=True)
     (folder / "evaluations").mkdir()
