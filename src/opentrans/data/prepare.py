@@ -17,7 +17,7 @@ from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.journal import Entry, Journal, make_stamp, resumable_folder
 from opentrans.data.maps import encode_map, get_size
 from opentrans.data.prepared import INDEX_FIELDS
-from opentrans.data.sources.base import Decoded, Item, Source
+from opentrans.data.sources.base import Decoded, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
 from opentrans.runs.code_digest import hash_sources
@@ -57,6 +57,7 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
                 histogram.add(entry.pixels)
                 files |= entry.files.keys()
 
+        source.check_split(histogram.pixels, len(rows))
         remarks = [] if source.known is None else compare_known(histogram, source.known)
         for remark in remarks:
             print(f"{title}: {remark}", file=sys.stderr)
@@ -139,9 +140,7 @@ def prepare_item(source: Source, folder: Path, destination: Path, item: Item, st
     content = _read(item.image)
     height, width = decoded.labels.shape
     size = get_size(content, item.image) if decoded.image is None else decoded.image.shape[:2]
-    if size != (height, width):
-        problem = f"is {size[0]} x {size[1]} pixels, its label {height} x {width}"
-        raise UserError(item.image, problem, "download both again")
+    check_size(item.image, size, (height, width))
 
     name = f"{item.image_id}.png"
     labels = decoded.labels.astype(np.uint8 if ignore < 256 else np.uint16, copy=False)

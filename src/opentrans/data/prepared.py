@@ -16,6 +16,7 @@ from opentrans.errors import UserError
 from opentrans.system.files import read_csv, read_json, write_json
 
 INDEX_FIELDS = ("image_id", "image", "label", "segments", "height", "width", "image_sha256", "label_sha256")
+_GREY = 0  # PNG's colour type
 PREPARE_AGAIN = "run the preparation of this data set again"
 
 
@@ -149,8 +150,31 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """The stored values of a label or id map: (height, width) or (height, width, 3)."""
-    return np.asarray(_decode(path))
+    """The stored values of a label or id map, a PNG: (height, width) or (height, width, channels).
+
+    Pillow spreads grey levels of 1, 2 and 4 bits over 0 to 255, and cuts 16-bit colours off: the first are brought
+    back, the second refused.
+    """
+    opened = _decode(path)
+    if opened.format != "PNG":
+        remedy = "take the PNG of the download: other formats may change the values"
+        raise UserError(path, f"is {opened.format}, not PNG", remedy)
+
+    values = np.asarray(opened)
+    bits, colour_type = _read_depth(path)
+    if bits == 16 and colour_type != _GREY:
+        raise UserError(path, "has 16 bits a channel", "take the PNG of the download, 8 bits a channel")
+    if bits < 8 and colour_type == _GREY:
+        # One bit comes as a truth value, two and four as multiples of 85 and 17.
+        return values.astype(np.uint8) if bits == 1 else values // (255 // (2**bits - 1))
+    return values
+
+
+def _read_depth(path: Path) -> tuple[int, int]:
+    """Bits a sample and colour type of a PNG that has been decoded before."""
+    with path.open("rb") as stream:
+        header = stream.read(26)
+    return header[24], header[25]
 
 
 def _decode(path: Path) -> Image.Image:

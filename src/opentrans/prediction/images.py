@@ -40,7 +40,9 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.endswith(WRITTEN) and path.is_file()
+    # macOS leaves a companion `._NAME` beside each file on a foreign disk.
+    passed_over = path.name.startswith("._") or path.name.endswith(WRITTEN)
+    return path.suffix.lower() in SUFFIXES and not passed_over and path.is_file()
 
 
 def read_image(path: Path) -> UInt[np.ndarray, "h w 3"]:

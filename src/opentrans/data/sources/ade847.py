@@ -17,6 +17,7 @@ from opentrans.data.sources.base import (
     Item,
     Known,
     Source,
+    check_size,
     keep_present,
     look_up,
     read_lines,
@@ -84,7 +85,7 @@ class Ade847(Source):
     def decode(self, item: Item) -> Decoded:
         """Class = (R // 10) * 256 + G, 1-based into the names, 0 unlabelled; B is the instance."""
         coded = read_map(item.label)
-        if coded.ndim != 3:
+        if coded.ndim != 3 or coded.shape[2] != 3:
             raise UserError(item.label, "is not an RGB image", "download this file again")
         numbers = coded[..., 0].astype(np.int64) // 10 * 256 + coded[..., 1]
         labels = look_up(numbers, self.table, item.label)
@@ -92,7 +93,9 @@ class Ade847(Source):
         short = min(labels.shape)
         if self.short_side is None or short <= self.short_side:
             return Decoded(labels)
-        return _resize(read_rgb(item.image), labels, self.short_side / short)
+        image = read_rgb(item.image)
+        check_size(item.image, image.shape[:2], labels.shape)
+        return _resize(image, labels, self.short_side / short)
 
 
 def _choose_classes(seen: Bool[np.ndarray, "k n"], files: Sequence[str], indices: str | None) -> list[int]:
