@@ -1,8 +1,11 @@
 """Downloads as other systems and other tools leave them: read with the right values, or refused with the reason."""
 
+import errno
 import json
+import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +15,14 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from opentrans.config import DataConfig
+from opentrans.data.maps import read_packed_ids
 from opentrans.data.prepare import prepare
-from opentrans.data.prepared import read_map
+from opentrans.data.prepared import PreparedDataset, read_map
 from opentrans.data.sources.base import list_files, read_lines
 from opentrans.data.sources.cityscapes import _read_labels
 from opentrans.data.sources.registry import open_source
-from opentrans.errors import UserError
-from opentrans.prediction.images import find_images
+from opentrans.errors import UserError, explain
+from opentrans.prediction.images import find_images, read_image
 from opentrans.system.files import read_json
 
 VOC_LIST = "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt"
@@ -126,3 +130,64 @@ def test_a_label_drawn_on_a_turned_image_is_said(
     Image.open(item.label).crop((0, 0, 40, 64)).save(item.label)
     with pytest.raises(UserError, match=r"its EXIF orientation \(6\)"):
         prepare(dataset, "val", config, tmp_path / "out")
+
+
+def double(kind: str) -> Callable[[dict], object]:
+    return lambda content: content[kind].append(dict(content[kind][0]))
+
+
+def turn_into(entry: dict) -> Callable[[dict], object]:
+    return lambda content: content.update(annotations=[entry])
+
+
+PANOPTIC = [
+    (double("categories"), "categories: id 1 is listed twice"),
+    (double("images"), "images: id 1 is listed twice"),
+    (double("annotations"), "annotations: image_id 1 is listed twice"),
+    (turn_into({"id": 1, "image_id": 1, "category_id": 1, "bbox": []}), "holds instances"),
+    (turn_into({"id": 1, "image_id": 1, "caption": "a cat"}), "holds captions, not panoptic"),
+    (lambda content: content.pop("annotations"), "annotations"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), PANOPTIC)
+def test_doubled_ids_and_json_of_another_task_are_named(spoil, message: str, config: DataConfig, raw: Path):
+    path = raw / "coco/annotations/panoptic_val2017.json"
+    content = json.loads(path.read_text())
+    spoil(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        open_source("coco", "val", config.model_copy(update={"allow_subset": True}))
+
+
+def test_a_shortened_index_is_refused(config: DataConfig, tmp_path: Path):
+    prepare("ade150", "val", config, tmp_path / "out")
+    index = tmp_path / "out/index.csv"
+    whole = index.read_text()
+    index.write_text("\n".join(whole.splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match=r"2 images, stats\.json says 3"):
+        PreparedDataset.open(tmp_path / "out")
+    index.write_text(whole[:-3])
+    with pytest.raises(UserError, match="label_sha256 is not what"):
+        PreparedDataset.open(tmp_path / "out")
+
+
+def test_a_header_that_claims_too_much_is_refused_before_decoding(tmp_path: Path):
+    write_grey(tmp_path / "a.png", np.zeros((1, 1), int), 8)
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:26] = struct.pack(">IIBB", 20_000, 20_000, 8, 2)
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match="claims 20000 x 20000 pixels"):
+        read_packed_ids(tmp_path / "a.png")
+
+
+def test_reading_and_writing_without_permission_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+    assert "write to another folder" in str(explain(error))
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.R_OK)
+    assert "cannot be read (permission denied); change its permissions" in str(explain(error))
+
+
+def test_a_float_image_with_nan_is_scaled_by_its_numbers(tmp_path: Path):
+    Image.fromarray(np.array([[0, 2], [np.nan, np.inf]], np.float32)).save(tmp_path / "a.tiff")
+    assert read_image(tmp_path / "a.tiff")[..., 0].tolist() == [[0, 255], [0, 255]]

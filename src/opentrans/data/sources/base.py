@@ -1,5 +1,6 @@
 """What a reader of an official download gives: items, vocabulary, and a way to decode one label map."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from jaxtyping import Int, Integer, UInt8
 from PIL import ExifTags, Image
 
 from opentrans.data.prepared import Vocabulary
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 from opentrans.system.files import require_folder
 
 COMPLETE = "complete the download, or set data.allow_subset: true"
@@ -99,7 +100,9 @@ def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_sub
 
 def list_files(folder: Path, pattern: str, suffix: str) -> dict[str, Path]:
     """Files of `folder` that match `pattern`, by name without `suffix`; none or no folder is a `UserError`."""
-    found = require_folder(folder, ROOT_REMEDY).glob(pattern)
+    if not os.access(require_folder(folder, ROOT_REMEDY), os.R_OK | os.X_OK):
+        raise refuse_reading(folder)  # `glob` would find nothing
+    found = folder.glob(pattern)
     # macOS leaves a companion `._NAME` beside each file on a foreign disk.
     files = {path.name.removesuffix(suffix): path for path in found if not path.name.startswith("._")}
     if not files:
@@ -159,7 +162,7 @@ def look_up(values: np.ndarray, table: Int[np.ndarray, " values"], path: Path) -
 
 
 def check_size(path: Path, size: tuple[int, ...], label_size: tuple[int, ...]) -> None:
-    """Compare an image's height and width with its label's; a difference is a `UserError` that names EXIF if that is why."""
+    """Compare height and width of an image and its label; a difference is a `UserError`, which names EXIF as its cause."""
     if size == label_size:
         return
     problem = f"is {size[0]} x {size[1]} pixels, its label {label_size[0]} x {label_size[1]}"

@@ -24,7 +24,7 @@ class Cityscapes(Source):
     """``leftImg8bit/{split}/{city}`` and ``gtFine/{split}/{city}``; an optional ``labels.json`` renames the classes.
 
     Training ids are made here from ``labelIds``, so the official ``createTrainIdLabelImgs`` need not have run.
-    ``labels.json`` is a list of objects with name, id and trainId (255 and -1: ignored; a negative id is not drawn), like the official table.
+    ``labels.json`` is a list of objects with name, id and trainId (255, -1: ignored), like the official table.
     """
 
     def __init__(self, root: Path, split: str, config: DataConfig) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 
 
 @dataclass
@@ -119,5 +119,7 @@ def read_pickle(path: Path) -> Any:
         raise UserError(
             path, "no such file", "set data.raw_root (or data.folders) to where the download lies"
         ) from None
+    except PermissionError:
+        raise refuse_reading(path) from None
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(path, f"refused or unreadable pickle ({error})", "download the official file again") from None
