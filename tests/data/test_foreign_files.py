@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import pickle
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +20,11 @@ from opentrans.config import DataConfig
 from opentrans.data.maps import read_packed_ids
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset, read_map
+from opentrans.data.sources.ade847 import Ade847
 from opentrans.data.sources.base import list_files, read_lines
 from opentrans.data.sources.cityscapes import _read_labels
 from opentrans.data.sources.registry import open_source
+from opentrans.data.sources.safe_pickle import read_pickle
 from opentrans.errors import UserError, explain
 from opentrans.prediction.images import find_images, read_image
 from opentrans.system.files import read_json
@@ -191,3 +195,15 @@ def test_reading_and_writing_without_permission_are_told_apart(tmp_path: Path, m
 def test_a_float_image_with_nan_is_scaled_by_its_numbers(tmp_path: Path):
     Image.fromarray(np.array([[0, 2], [np.nan, np.inf]], np.float32)).save(tmp_path / "a.tiff")
     assert read_image(tmp_path / "a.tiff")[..., 0].tolist() == [[0, 255], [0, 255]]
+
+
+def test_a_pickle_of_lists_that_share_lists_is_read_at_once(tmp_path: Path):
+    shared: list = []
+    for _ in range(60):
+        shared = [shared, shared]
+    (tmp_path / "index_ade20k.pkl").write_bytes(pickle.dumps({"objectnames": shared, "filename": [], "folder": []}))
+    start = time.monotonic()
+    assert len(read_pickle(tmp_path / "index_ade20k.pkl")["objectnames"]) == 2
+    with pytest.raises(UserError, match="objectnames as a list of names"):
+        Ade847(tmp_path, "val", DataConfig(raw_root=str(tmp_path)))
+    assert time.monotonic() - start < 1

@@ -162,7 +162,7 @@ def look_up(values: np.ndarray, table: Int[np.ndarray, " values"], path: Path) -
 
 
 def check_size(path: Path, size: tuple[int, ...], label_size: tuple[int, ...]) -> None:
-    """Compare height and width of an image and its label; a difference is a `UserError`, which names EXIF as its cause."""
+    """Compare height and width of an image and its label; a difference is a `UserError`, which names EXIF."""
     if size == label_size:
         return
     problem = f"is {size[0]} x {size[1]} pixels, its label {label_size[0]} x {label_size[1]}"
