@@ -9,6 +9,7 @@ from builders import write_prepared
 from opentrans.clip.text import TextEmbeddings
 from opentrans.errors import UserError
 from opentrans.freezing.plan import PLAN_FIELDS
+from opentrans.models.target import Target
 from opentrans.system.files import read_json, sha256, write_csv
 from opentrans.system.tensors import load_tensors
 
@@ -74,7 +75,10 @@ def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
         count(config, files, *IDENTITY, "--plan", files / "plan.csv")
 
 
-class AlwaysClassOne(torch.nn.Module):
+class AlwaysClassOne(Target):
+    def loss(self, batch):
+        raise NotImplementedError
+
     def predict(self, image, classes, size):
         return torch.ones(size, dtype=torch.long)
 
