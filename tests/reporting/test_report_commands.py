@@ -4,15 +4,16 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from builders import write_prepared
 from opentrans.clip.text import TextEmbeddings
-from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.errors import UserError
+from opentrans.freezing.plan import PLAN_FIELDS
 from opentrans.models.target import Target
 from opentrans.system.files import read_json, sha256, write_csv
 from opentrans.system.tensors import load_tensors
 
+PLAN_HEADER = ",".join(PLAN_FIELDS)
 IDENTITY = ["--target", "han", "--subnetwork", "ours", "--freeze", "alpha_bottom50", "--seed", "3"]
 
 
@@ -34,7 +35,7 @@ def files(tmp_path):
     )
     (tmp_path / "profile.csv").write_text(profile)
     (tmp_path / "densities.csv").write_text("layer,weights,kept,density\na,100,10,0.1\nb,100,30,0.3\n")
-    (tmp_path / "plan.csv").write_text("layer,alpha,frozen\na,2,true\nb,3,false\n")
+    (tmp_path / "plan.csv").write_text(f"{PLAN_HEADER}\na,10x10,100,2,,,true,\nb,10x10,100,3,,,false,\n")
     return tmp_path
 
 
@@ -69,7 +70,7 @@ def test_count_costs_wants_a_plan_exactly_where_layers_freeze(config, files):
 
 
 def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
-    (files / "plan.csv").write_text("layer,frozen\nz,true\n")
+    (files / "plan.csv").write_text(f"{PLAN_HEADER}\nz,10x10,100,2,,,true,\n")
     with pytest.raises(UserError, match=r"plan\.csv: layer z is not in the profile"):
         count(config, files, *IDENTITY, "--plan", files / "plan.csv")
 
@@ -85,14 +86,8 @@ class AlwaysClassOne(Target):
 @pytest.fixture
 def prepared_benchmark(tmp_path):
     """A prepared data set of one image: half of class 0, half of class 1."""
-    folder = tmp_path / "prepared"
-    folder.mkdir()
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "image.png")
-    Image.fromarray(np.repeat([[0], [0], [1], [1]], 4, 1).astype(np.uint8)).save(folder / "label.png")
-    row = dict.fromkeys(INDEX_FIELDS, "") | {"image_id": "p0", "image": "image.png", "label": "label.png"}
-    row |= {"height": 4, "width": 4}
-    write_csv(folder / "index.csv", INDEX_FIELDS, [row])
-    Vocabulary("coco", (("sky",), ("tree",)), 255).write(folder / "vocabulary.json")
+    image, label = np.zeros((4, 4, 3), np.uint8), np.repeat([[0], [0], [1], [1]], 4, 1)
+    folder = write_prepared(tmp_path / "prepared", [image], [label], (("sky",), ("tree",)), ids=["p0"]).folder
     TextEmbeddings(torch.eye(2), torch.arange(2)).save(tmp_path / "text.safetensors")
     (tmp_path / "run.safetensors").write_bytes(b"weights")
     return folder
@@ -187,10 +182,10 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
         "--output-dir",
         tmp_path / "tables",
     )
-    plotted = ["--results", results, "--costs", *costs, "--paper", paper_path]
+    plotted = ["--results", results, "--costs", *costs, "--experiments", table, "--paper", paper_path]
     call("plot_results", config, *plotted, "--output-dir", tmp_path / "figures")
     written = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex")}
+    assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex", ".html")}
     assert "Ours (Han et al.)" in (tmp_path / "tables" / "table1.md").read_text()
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("table1_mean", "table1_benchmarks", "figure1", "miou_density")
