@@ -52,23 +52,26 @@ def find_fixture(path, name):
     return next((get_definitions(place)[name] for place in places if name in get_definitions(place)), None)
 
 
-def starts_process(path, node):
-    """Whether a test, or a fixture or a helper that it names, uses what starts processes."""
-    seen, waiting = set(), [(path, node)]
-    while waiting:
-        path, node = waiting.pop()
-        for part in ast.walk(node):
-            definition = None
-            if isinstance(part, ast.arg):
-                definition = find_fixture(path, part.arg)
-            elif isinstance(part, ast.Name):
-                definition = get_definitions(path).get(part.id)
+@cache
+def inspect(path, node):
+    """Whether a definition itself uses what starts processes, and the definitions that it names."""
+    parts = list(ast.walk(node))
+    fixtures = [find_fixture(path, part.arg) for part in parts if isinstance(part, ast.arg)]
+    helpers = [get_definitions(path).get(part.id) for part in parts if isinstance(part, ast.Name)]
+    used = {getattr(part, "id", None) or getattr(part, "attr", None) for part in parts}
+    return bool(STARTERS & used), {definition for definition in (*fixtures, *helpers) if definition}
 
-            if STARTERS & {getattr(part, "id", None), getattr(part, "attr", None)}:
-                return True
-            if definition and definition not in seen:
-                seen.add(definition)
-                waiting.append(definition)
+
+def starts_process(path, test):
+    """Whether a test, or a fixture or a helper that it names, uses what starts processes."""
+    seen, waiting = set(), {(path, test)}
+    while waiting:
+        definition = waiting.pop()
+        seen.add(definition)
+        starts, named = inspect(*definition)
+        if starts:
+            return True
+        waiting |= named - seen
     return False
 
 
