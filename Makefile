@@ -36,7 +36,8 @@ check: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/dvc stage list
-	$(BIN)/python -m opentrans update-readme --check
+	$(BIN)/python -m tools.readme --check
+	$(BIN)/python -m tools.costs_page --check
 
 tests: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/cluster --cov --cov-report=term --cov-fail-under=85
@@ -69,12 +70,12 @@ clean:
 
 # Other processors give other last digits, so `check` only compares the pages with their record in docs/results.
 check-readme: .venv/installed
-	$(BIN)/python -m opentrans update-readme --check --results results/mini
+	$(BIN)/python -m tools.readme --check --results results/mini
 
 readme: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) --configfile config/seeds.yaml -- all paper
 	$(BIN)/snakemake --cores $(CORES) --configfile config/findings.yaml
-	$(BIN)/python -m opentrans update-readme --results results/mini
+	$(BIN)/python -m tools.readme --results results/mini
 
 rulegraph: .venv/installed
 	$(BIN)/snakemake --rulegraph dot | dot -Tsvg > docs/images/rulegraph.svg

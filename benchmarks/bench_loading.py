@@ -24,7 +24,7 @@ from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.teacher import get_architecture
 from opentrans.config import Config, TrainingConfig, load_config
-from opentrans.costs.paper import random_text
+from opentrans.costs.true_size import random_text
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
 from opentrans.models.registry import build_target

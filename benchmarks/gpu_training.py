@@ -23,7 +23,7 @@ from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import Config, SubnetworkRecipe, TrainingConfig, load_config
-from opentrans.costs.paper import random_text
+from opentrans.costs.true_size import random_text
 from opentrans.models.registry import build_target
 from opentrans.models.target import IGNORE, Regions, Target
 from opentrans.pruning.magnitude import count_remaining, random_masks

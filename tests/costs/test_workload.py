@@ -29,7 +29,8 @@ def test_gpu_hours_are_jobs_times_gpus_times_time():
 
 def test_a_warm_up_is_counted_once_for_the_recipes_that_share_it(config):
     rows = [
-        Experiment(2, name, "han", "dense", name, ("coco",), True) for name in ("none", "random50", "alpha_bottom50")
+        Experiment(name, 2, name, "han", "dense", name, ("coco",), True)
+        for name in ("none", "random50", "alpha_bottom50")
     ]
     work = {each.name: each for each in plan_work(config, rows, IMAGES)}
     training = config.targets["han"].training

@@ -24,7 +24,7 @@ rule summarize:
     shell: "wc --lines {{input}} > {{output}}"
 """
 EXPERIMENT_TABLE = (
-    "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,Mine,deeplabv3,ours,alpha_bottom50,coco,yes\n"
+    "id,table,row,target,subnetwork,freeze,benchmarks,evaluate\nmine,1,Mine,deeplabv3,ours,alpha_bottom50,coco,yes\n"
 )
 
 

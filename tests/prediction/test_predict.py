@@ -8,7 +8,7 @@ import opentrans
 from opentrans.cli import main
 from opentrans.data.palette import get_colours
 from opentrans.errors import UserError
-from opentrans.prediction.drawing import draw_overlay, find_name_position
+from opentrans.prediction.drawing import draw_overlay
 from opentrans.prediction.images import find_images, get_image, read_image
 from opentrans.prediction.segment import load_segmenter
 from opentrans.prediction.words import parse_classes
@@ -164,19 +164,6 @@ def test_the_overlay_mixes_colours_and_keeps_small_images_readable():
     np.testing.assert_array_equal(overlay[5, 5], np.rint(0.5 * 100 + 0.5 * get_colours(2)[0]))
     assert (overlay[5, 250] == 255).all()
     assert draw_overlay(image[:60, :50], labels[:60, :50], ["a", "b"], 0.5).size == (500, 600)
-
-
-def test_a_name_stands_inside_the_largest_part_of_its_class():
-    mask = np.zeros((300, 400), bool)
-    mask[10:20, 10:20] = True
-    mask[100:200, 200:350] = True
-    mask[140:160, 200:300] = False
-    row, column = find_name_position(mask)
-    assert mask[row, column]
-    assert column >= 200
-    mask[:] = False
-    mask[7, 9] = True
-    assert find_name_position(mask) == (7, 9)
 
 
 def test_colours_differ_and_prefixes_agree():

@@ -3,7 +3,7 @@ import pytest
 
 from opentrans.cli import main
 from opentrans.reporting.metrics import list_plot_rows, nest_metrics
-from opentrans.reporting.results import COLUMNS
+from opentrans.reporting.results import RESULT_FIELDS
 from opentrans.system.files import read_csv, read_json
 
 
@@ -30,7 +30,7 @@ def test_the_plot_has_a_bar_for_each_model_and_benchmark(results):
 
 
 def test_the_command_writes_both_files(results, tmp_path):
-    results.reindex(columns=COLUMNS).to_csv(tmp_path / "results.csv", index=False)
+    results.reindex(columns=RESULT_FIELDS).to_csv(tmp_path / "results.csv", index=False)
     words = [f"--{name}={tmp_path / file}" for name, file in (("metrics", "metrics.json"), ("plot", "miou.csv"))]
     assert main(["make-metrics", "--results", str(tmp_path / "results.csv"), *words]) == 0
     assert read_json(tmp_path / "metrics.json")["miou"]["han"]["dense"]["none"]["mean"] == 10.0

@@ -6,8 +6,9 @@ import pytest
 
 from opentrans.errors import UserError
 from opentrans.reporting import page
-from opentrans.reporting.grid import build_grid
+from opentrans.reporting.cells import Cell, Column, Table, Tally
 from opentrans.reporting.jobs import RuleCost, format_time, read_costs_of_jobs
+from opentrans.reporting.render import to_html
 from opentrans.reporting.tables import read_captions
 from opentrans.runs.find import name_config
 from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
@@ -48,12 +49,19 @@ class Page(HTMLParser):
 @pytest.fixture
 def files(tmp_path):
     """Two tables, a claims table, a figure, captions, and benchmark files of three jobs."""
-    header = "Method,coco (%),coco paper,FLOPs (M),FLOPs paper (G)"
-    table = f"{header}\nOurs & <co>,36.0 ± 1.0,42.5,45.8,173.3\nDense,,46.0,80,\n"
-    (tmp_path / "table10.csv").write_text(table)
-    (tmp_path / "table2.csv").write_text(table)
-    (tmp_path / "table2.md").write_text("What a reader must know.\n\n| Method |\n")
-    (tmp_path / "claims.csv").write_text("claim,verdict\nOurs beats random,holds\n")
+    quality = [Cell(36.0, 1.0, 42.5, "%"), Cell(None, None, 46.0, "%")]
+    flops = [Cell(45.8e6, None, 173.3e9), Cell(80e6)]
+    table = Table(
+        [
+            Column("Method", ["Ours & <co>", "Dense"]),
+            Column("coco", quality, ".1f", ".1f"),
+            Column("FLOPs", flops, ".4g", ".1f", "G"),
+        ]
+    )
+    (tmp_path / "table10.html").write_text(to_html(table, "", "table10"))
+    (tmp_path / "table2.html").write_text(to_html(table, "What a reader must know.", "table2"))
+    claims = Table([Column("claim", ["Ours beats random"]), Column("verdict", ["holds"])])
+    (tmp_path / "claims.html").write_text(to_html(claims, "", "claims"))
     (tmp_path / "figure5.svg").write_text(SVG)
     (tmp_path / "figure5.rst").write_text("Some\nimages.\n")
     header = "s\th:m:s\tmax_rss\tmax_vms\tcpu_time\n"
@@ -67,15 +75,15 @@ def files(tmp_path):
 
 @pytest.fixture
 def make_page(files, config):
-    def make(tables=("table10.csv", "table2.csv"), figures=("figure5.svg",), claims="claims.csv", settings=config):
+    def make(tables=("table10.html", "table2.html"), figures=("figure5.svg",), claims="claims.html", settings=config):
         captions = read_captions([files / "figure5.rst"])
         row = {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 0, "benchmark": "coco"}
-        return page.render_page(
+        return page.render_report(
             config=settings,
             results=pd.DataFrame([row, row | {"benchmark": "pc59"}]),
-            tables=[page.read_table(path, captions) for path in page.sort_by_number([files / t for t in tables])],
+            tables=[page.read_section(path) for path in page.sort_by_number([files / t for t in tables])],
             figures=[page.read_figure(files / name, captions) for name in figures],
-            claims=page.read_table(files / claims, captions) if claims else None,
+            claims=page.read_section(files / claims) if claims else None,
             costs=read_costs_of_jobs(files / "jobs", without=["make_report"]),
         )
 
@@ -124,10 +132,11 @@ def test_the_same_results_are_the_same_page(make_page):
 
 
 def test_cells_are_sorted_by_their_number_and_text_by_its_letters():
-    grid = build_grid(pd.DataFrame({"Method": ["B", "a"], "x (%)": ["-36.5 ± 1.0", ""], "x paper": ["1", ""]}))
-    assert [cell.order for cell in grid.rows[0]] == ["b", "-36.5"]
-    assert [cell.order for cell in grid.rows[1]] == ["a", ""]
-    assert [header.numeric for header in grid.headers] == [False, True]
+    cells = [Cell(-36.5, 1.0, 1.0, "%"), Cell()]
+    pairs = [Tally(20, 21), Tally(0, 0)]
+    html = to_html(Table([Column("Method", ["B", "a"]), Column("x", cells, ".1f"), Column("in", pairs)]), "", "table1")
+    assert re.findall('data-order="([^"]*)"', html) == ["b", "-36.5", "20", "a", "", ""]
+    assert re.findall("<th [^>]*>", html) == ['<th scope="col">', *2 * ['<th scope="col" class="number">']]
 
 
 def test_costs_are_summed_by_rule_with_the_dearest_first(files):
@@ -161,13 +170,13 @@ def test_titles_follow_from_names(files):
 
 
 def test_wrong_files_of_a_report_are_named(files):
-    with pytest.raises(UserError, match=r"absent\.csv: no such file"):
-        page.read_table(files / "absent.csv", {})
-    (files / "empty.csv").touch()
-    with pytest.raises(UserError, match="not readable as CSV"):
-        page.read_table(files / "empty.csv", {})
+    with pytest.raises(UserError, match=r"absent\.html: no such file"):
+        page.read_section(files / "absent.html")
+    (files / "bytes.html").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        page.read_section(files / "bytes.html")
     with pytest.raises(UserError, match="neither SVG nor PNG"):
-        page.read_figure(files / "table2.csv", {})
+        page.read_figure(files / "table2.html", {})
     with pytest.raises(UserError, match=r"absent\.svg: no such file"):
         page.read_figure(files / "absent.svg", {})
 

@@ -8,9 +8,12 @@ import torch
 from builders import write_prepared
 from opentrans.clip.text import TextEmbeddings
 from opentrans.errors import UserError
+from opentrans.freezing.plan import PLAN_FIELDS
+from opentrans.models.target import Target
 from opentrans.system.files import read_json, sha256, write_csv
 from opentrans.system.tensors import load_tensors
 
+PLAN_HEADER = ",".join(PLAN_FIELDS)
 IDENTITY = ["--target", "han", "--subnetwork", "ours", "--freeze", "alpha_bottom50", "--seed", "3"]
 
 
@@ -32,7 +35,7 @@ def files(tmp_path):
     )
     (tmp_path / "profile.csv").write_text(profile)
     (tmp_path / "densities.csv").write_text("layer,weights,kept,density\na,100,10,0.1\nb,100,30,0.3\n")
-    (tmp_path / "plan.csv").write_text("layer,alpha,frozen\na,2,true\nb,3,false\n")
+    (tmp_path / "plan.csv").write_text(f"{PLAN_HEADER}\na,10x10,100,2,,,true,\nb,10x10,100,3,,,false,\n")
     return tmp_path
 
 
@@ -67,12 +70,15 @@ def test_count_costs_wants_a_plan_exactly_where_layers_freeze(config, files):
 
 
 def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
-    (files / "plan.csv").write_text("layer,frozen\nz,true\n")
+    (files / "plan.csv").write_text(f"{PLAN_HEADER}\nz,10x10,100,2,,,true,\n")
     with pytest.raises(UserError, match=r"plan\.csv: layer z is not in the profile"):
         count(config, files, *IDENTITY, "--plan", files / "plan.csv")
 
 
-class AlwaysClassOne(torch.nn.Module):
+class AlwaysClassOne(Target):
+    def loss(self, batch):
+        raise NotImplementedError
+
     def predict(self, image, classes, size):
         return torch.ones(size, dtype=torch.long)
 
@@ -176,10 +182,10 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
         "--output-dir",
         tmp_path / "tables",
     )
-    plotted = ["--results", results, "--costs", *costs, "--paper", paper_path]
+    plotted = ["--results", results, "--costs", *costs, "--experiments", table, "--paper", paper_path]
     call("plot_results", config, *plotted, "--output-dir", tmp_path / "figures")
     written = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex")}
+    assert written == {f"table{number}{suffix}" for number in (1, 2, 4) for suffix in (".csv", ".md", ".tex", ".html")}
     assert "Ours (Han et al.)" in (tmp_path / "tables" / "table1.md").read_text()
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("table1_mean", "table1_benchmarks", "figure1", "miou_density")

@@ -195,8 +195,11 @@ refused(LABEL, "three channels instead of one", "not a map of 8 x 8 whole number
 refused(LABEL, "another size than the index says", "not a map of 8 x 8 whole numbers")(
     lambda f: dataset(f, label=np.zeros((SIDE, 5), np.uint8)).label(0)
 )
-refused(LABEL, "one bit a pixel", "not a map of 8 x 8 whole numbers")(
+accepted(LABEL, "one bit a pixel", "read as stored", lambda value: value.max() == 0)(
     lambda f: dataset(f, label=np.zeros((SIDE, SIDE), bool)).label(0)
+)
+refused(LABEL, "JPEG named .png", "is JPEG, not PNG")(
+    lambda f: (dataset(f), saved(blank("L"), f / "l.png", format="JPEG"))[0].label(0)
 )
 refused(LABEL, "value outside the vocabulary", "label value 2 is outside the vocabulary")(
     lambda f: dataset(f, label=np.full((SIDE, SIDE), 2, np.uint8)).label(0)
@@ -372,18 +375,24 @@ refused(CONFIG, "missing file", "no such configuration file")(lambda f: load_con
 
 
 def experiment_table(f, *rows):
-    header = "table,row,target,subnetwork,freeze,benchmarks,evaluate"
+    header = "id,table,row,target,subnetwork,freeze,benchmarks,evaluate"
     return read_experiments(
         wrote(f / "e.csv", "\n".join([header, *rows]) + "\n"), load_config([ROOT / "config/mini.yaml"])
     )
 
 
 refused(EXPERIMENT_TABLE, "target that the configuration lacks", "'hen' is none of")(
-    lambda f: experiment_table(f, "1,Row,hen,dense,none,all,yes")
+    lambda f: experiment_table(f, "a,1,Row,hen,dense,none,all,yes")
 )
 refused(EXPERIMENT_TABLE, "no row", "holds no experiment")(lambda f: experiment_table(f))
 refused(EXPERIMENT_TABLE, "two rows of one label", "occurs twice in table 1")(
-    lambda f: experiment_table(f, *["1,Row,han,dense,none,all,yes"] * 2)
+    lambda f: experiment_table(f, *[f"{key},1,Row,han,dense,none,all,yes" for key in "ab"])
+)
+refused(EXPERIMENT_TABLE, "two rows of one id", "'a' occurs twice")(
+    lambda f: experiment_table(f, *[f"a,1,{label},han,dense,none,all,yes" for label in "AB"])
+)
+refused(EXPERIMENT_TABLE, "id with a space", "is not made of small letters")(
+    lambda f: experiment_table(f, "an id,1,Row,han,dense,none,all,yes")
 )
 refused("any JSON", "folder of that name", "Is a directory")(
     lambda f: (f / "x.json").mkdir() or read_json(f / "x.json")

@@ -86,7 +86,7 @@ def test_a_read_only_output_is_found_out_before_the_training(mount):
 @pytest.mark.workflow
 def test_a_read_only_output_is_one_line_at_the_command_line(mount, capsys):
     folder = mount("ro")
-    assert cli.main(["schema", "--output", str(folder / "schema.json")]) == 2
+    assert cli.main(["record-settings", "--output", str(folder / "settings.json")]) == 2
     text = capsys.readouterr().err
     assert "Read-only file system" in text
     assert text.count("\n") == 1
@@ -105,8 +105,8 @@ def test_too_little_memory_is_one_line(monkeypatch, capsys, error):
     def fail(_):
         raise error
 
-    monkeypatch.setattr("opentrans.commands.schema.run", fail)
-    assert cli.main(["schema", "--output", "x"]) == 2
+    monkeypatch.setattr("opentrans.commands.record_settings.run", fail)
+    assert cli.main(["record-settings", "--output", "x"]) == 2
     text = capsys.readouterr().err
     assert "memory: not enough" in text
     assert "lower the batch size" in text
@@ -150,17 +150,17 @@ def _use_loader(_):
 @pytest.mark.parametrize("use", [_use_pool, _use_loader])
 def test_a_worker_process_that_is_killed_is_one_line(monkeypatch, capfd, use):
     """As the kernel's out-of-memory killer does it."""
-    monkeypatch.setattr("opentrans.commands.schema.run", use)
-    assert run_child(lambda: cli.main(["schema", "--output", "x"])) == 2
+    monkeypatch.setattr("opentrans.commands.record_settings.run", use)
+    assert run_child(lambda: cli.main(["record-settings", "--output", "x"])) == 2
     text = capfd.readouterr().err
     assert "worker process: died" in text
     assert "Traceback" not in text
 
 
 def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr("opentrans.commands.schema.run", lambda _: {}["missing"])
+    monkeypatch.setattr("opentrans.commands.record_settings.run", lambda _: {}["missing"])
     with pytest.raises(KeyError):
-        cli.main(["schema", "--output", "x"])
+        cli.main(["record-settings", "--output", "x"])
 
 
 def fork(action):

@@ -20,7 +20,6 @@ from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import DataConfig, load_config
-from opentrans.costs.page import read_paper as read_paper_costs
 from opentrans.costs.tables import PROFILE_FIELDS, read_densities, read_profile
 from opentrans.data.journal import Journal
 from opentrans.data.maps import get_size, read_packed_ids
@@ -41,13 +40,13 @@ from opentrans.pruning.subnetwork import Subnetwork
 from opentrans.reporting.claims import read_claims
 from opentrans.reporting.images import Predictions
 from opentrans.reporting.jobs import read_costs_of_jobs
-from opentrans.reporting.readme import Record as Shown
-from opentrans.reporting.results import COLUMNS, collect_results, read_results
-from opentrans.reporting.tables import read_paper
+from opentrans.reporting.results import RESULT_FIELDS, collect_results, read_results
 from opentrans.reporting.tidy import read_logs
+from opentrans.runs.paper import read_paper
 from opentrans.runs.provenance import read_record
 from opentrans.runs.table import read_experiments
 from opentrans.training.checkpoint import load_checkpoint
+from tools.readme import ShownResults
 
 CONFIG = load_config([ROOT / "config/mini.yaml"])
 
@@ -77,16 +76,16 @@ TEACHER = save(TENSORS | {"logit_scale": torch.ones(())}, {"opentrans": json.dum
 EXPERIMENTS = read_experiments(ROOT / "config/experiments.csv", CONFIG)
 VOCABULARY = json.dumps({"dataset": "coco", "ignore": 255, "classes": [{"index": 0, "synonyms": ["cat", "猫"]}]})
 PLAN = f"{','.join(PLAN_FIELDS)}\na,1x1x1x1,1,2.5,0.1,0.2,yes,\n"
-EXPERIMENT_TABLE = "table,row,target,subnetwork,freeze,benchmarks,evaluate\n1,A,han,dense,none,all,yes\n"
+EXPERIMENT_TABLE = "id,table,row,target,subnetwork,freeze,benchmarks,evaluate\na,1,A,han,dense,none,all,yes\n"
 INDEX = {"filename": ["a"], "objectnames": np.array(["x"], object), "n": np.arange(3)}
 RECORD = {name: {} for name in ("command", "code", "configuration_sha256", "arguments", "seed", "inputs", "outputs")}
 
 
 ALPHAS = "layer,shape,weights,alpha,fit_quality,xmin,eigenvalues,tail,note\na,2x2x1x1,4,2.5,0.1,0.2,2,2,\n"
 PROFILE = f"{','.join(PROFILE_FIELDS)}\na,backbone,conv,4,16,48,yes\n"
-CLAIM = "c,text,1:Han et al.,1:Ours (Han et al.),miou,all,greater"
+CLAIM = "c,text,t1_han_dense,t1_han_ours,miou,all,greater"
 CLAIMS = f"claim,text,left,right,metric,benchmarks,relation\n{CLAIM}\n"
-PAPER = "table,row,target,subnetwork,freeze,metric,value,unit,note\n1,Dense,han,dense,none,params,46.0,M,\n"
+PAPER = "id,table,row,source,metric,value,unit\na,1,Dense,paper,params,46.0,M\n"
 RUN = {"target": "han", "subnetwork": "dense", "freeze": "none", "seed": 0}
 MIOU = {"official": 12.5, "present": 12.5, "union": 12.5}
 EVALUATION = RUN | {"benchmark": "coco", "images": 4, "miou": MIOU}
@@ -197,12 +196,11 @@ READERS = {
     "densities": (read_densities, b"layer,weights,kept\na,10,3\n"),
     "claims": (lambda path: read_claims(path, EXPERIMENTS), CLAIMS.encode()),
     "paper's values": (read_paper, PAPER.encode()),
-    "paper's costs": (read_paper_costs, PAPER.encode()),
-    "results": (read_results, ",".join(COLUMNS).encode() + b"\nhan,dense,none,0,coco,present,1,1,1,4,plain\n"),
+    "results": (read_results, ",".join(RESULT_FIELDS).encode() + b"\nhan,dense,none,0,coco,present,1,1,1,4,plain\n"),
     "evaluation": (lambda path: collect_results([path]), to_bytes(EVALUATION)),
     "jobs": (lambda path: read_costs_of_jobs(move(path, "jobs/rule.tsv").parent), JOBS.encode()),
     "training log": (lambda path: read_logs([move(path, "han/dense/none/seed0/log.csv")]), LOGS.encode()),
-    "shown record": (lambda path: Shown.read(move(path, "record.json").parent), to_bytes(SHOWN)),
+    "shown record": (lambda path: ShownResults.read(move(path, "record.json").parent), to_bytes(SHOWN)),
     "captioned names": (
         lambda path: CaptionedNames.read(move(path, "heldout.json").parent),
         to_bytes({"names": ["a", "b"], "heldout": ["b"]}),
@@ -287,7 +285,7 @@ FOUND = [
     ("COCO panoptic", to_bytes(COCO).replace(b'"cat"', b"7")),
     ("detailed annotations", to_bytes(DETAIL).replace(to_bytes(PIXELS), b"7")),
     ("detailed annotations", to_bytes(DETAIL).replace(b"[4, 4]", b"[4]")),
-    ("paper's costs", PAPER.replace("46.0", "<6.0").encode()),
+    ("paper's values", PAPER.replace("46.0", "<6.0").encode()),
     ("teacher", TEACHER.replace(b'\\"{}\\"', b'\\"{u\\"')),
 ]
 

@@ -108,5 +108,5 @@ def test_a_folder_without_records_is_refused(tmp_path, capsys):
 
 
 def test_the_schema_gets_no_record(tmp_path):
-    assert cli.main(["schema", "--config", str(CONFIG), "--output", str(tmp_path / "schema.json")]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["schema.json"]
+    assert cli.main(["record-settings", "--config", str(CONFIG), "--output", str(tmp_path / "settings.json")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]

@@ -42,7 +42,7 @@ ROWS = [
 @pytest.fixture
 def files():
     config = parse_config(merge(yaml.safe_load(SMALL), CHANGES), "test")
-    rows = [Experiment(*row[:5], benchmarks=("coco", "pc59"), evaluate=row[5]) for row in ROWS]
+    rows = [Experiment(row[1], *row[:5], benchmarks=("coco", "pc59"), evaluate=row[5]) for row in ROWS]
     return Selection(config, rows)
 
 

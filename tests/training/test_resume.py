@@ -226,15 +226,15 @@ def test_a_signal_outside_training_ends_the_command_at_once(tmp_path, monkeypatc
 
 def test_handlers_are_put_back_after_a_command(tmp_path, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    cli.main(["schema", "--output", str(tmp_path / "schema.json")])
+    cli.main(["record-settings", "--output", str(tmp_path / "settings.json")])
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_command_runs_in_a_thread_that_may_not_handle_signals(tmp_path):
-    thread = threading.Thread(target=cli.main, args=(["schema", "--output", str(tmp_path / "schema.json")],))
+    thread = threading.Thread(target=cli.main, args=(["record-settings", "--output", str(tmp_path / "settings.json")],))
     thread.start()
     thread.join()
-    assert (tmp_path / "schema.json").exists()
+    assert (tmp_path / "settings.json").exists()
 
 
 @pytest.mark.workflow

@@ -26,7 +26,7 @@ def change(project, key, value):
 
 def test_the_whole_graph_runs_to_the_tables(finished):
     for number in (1, 2, 4):
-        for kind in ("csv", "md", "tex"):
+        for kind in ("csv", "md", "tex", "html"):
             assert (finished.results / f"tables/table{number}.{kind}").stat().st_size > 0
     table = pd.read_csv(finished.results / "tables/table1.csv")
     assert set(table["Method"]) == {"Han et al.", "Random (DeeplabV3)", "Ours (FC-CLIP)"}

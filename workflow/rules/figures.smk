@@ -2,6 +2,7 @@ rule plot_results:
     input:
         results=COLLECTED["summary"],
         costs=FILES.get_costs(CONFIG.tables),
+        experiments=EXPERIMENT_TABLE,
         paper=PAPER,
     output:
         mark_figures(FILES.result_figures),
@@ -23,7 +24,8 @@ rule plot_results:
     message:
         "mIoU by subnetwork, against FLOPs and against density"
     shell:
-        "python -m opentrans plot-results --config {params.config:q} --results {input.results:q} --costs {input.costs:q} --paper {input.paper:q}"
+        "python -m opentrans plot-results --config {params.config:q} --results {input.results:q} --costs {input.costs:q}"
+        " --experiments {input.experiments:q} --paper {input.paper:q}"
         " --output-dir {params.folder:q} > {log:q} 2>&1"
 
 

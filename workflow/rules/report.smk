@@ -4,10 +4,10 @@ for scope, (tables, figures) in SCOPES.items():
         name:
             f"make_{scope}"
         input:
-            tables=FILES.get_tables(tables, ["csv"]),
+            tables=FILES.get_tables(tables, ["html"]),
             figures=FILES.get_figures(figures, ["svg"]),
             results=COLLECTED[scope],
-            claims=[RESULTS.collected("claims")] if scope == "report" else [],
+            claims=[RESULTS.collected("claims", "html")] if scope == "report" else [],
             captions=get_captions(),
         output:
             page=report(

@@ -52,6 +52,7 @@ rule make_table:
         ),
         RESULTS.table("table{number}", "md"),
         RESULTS.table("table{number}", "tex"),
+        RESULTS.table("table{number}", "html"),
     log:
         RESULTS.log("make_tables/table{number}"),
     benchmark:
@@ -94,6 +95,7 @@ rule judge_claims:
             labels={"table": "claims of the paper"},
         ),
         text=RESULTS.collected("claims", "md"),
+        html=RESULTS.collected("claims", "html"),
     log:
         RESULTS.log("judge_claims"),
     benchmark:
@@ -113,7 +115,7 @@ rule judge_claims:
     shell:
         "python -m opentrans judge-claims --config {params.config:q} --results {input.results:q} --costs {input.costs:q}"
         " --cka {input.cka:q} --alphas {input.alphas:q} --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q} --output {output.table:q}"
-        " --markdown {output.text:q} > {log:q} 2>&1"
+        " --markdown {output.text:q} --html {output.html:q} > {log:q} 2>&1"
 
 
 rule make_metrics:

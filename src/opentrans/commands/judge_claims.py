@@ -32,32 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_paper(parser)
     add_output(parser, "claims with evidence and verdict (CSV)")
     parser.add_argument("--markdown", type=Path, required=True, help="the same to read, with the rule")
+    parser.add_argument("--html", type=Path, required=True, help="the same as a section of the report's page")
 
 
 def run(args: argparse.Namespace) -> None:
     """Judge and write."""
-    from opentrans.reporting.claims import RULE, Evidence, judge_claims, read_claims
-    from opentrans.reporting.figures.alphas import compute_medians
-    from opentrans.reporting.results import (
-        CKA_METRICS,
-        COST_METRICS,
-        collect_measures,
-        measure_alpha_change,
-        read_results,
-    )
-    from opentrans.reporting.tables import read_paper
-    from opentrans.reporting.tidy import read_alphas
+    from opentrans.reporting.claims import RULE, build_claims_table, judge_claim, read_claims
+    from opentrans.reporting.evidence import Evidence
+    from opentrans.reporting.render import to_csv, to_html, to_markdown
+    from opentrans.reporting.results import measure_alpha_change, read_measures, read_results
+    from opentrans.reporting.tidy import read_alpha_traces
+    from opentrans.runs.paper import read_paper
     from opentrans.runs.table import read_experiments
     from opentrans.system.files import write_text
 
     config: Config = args.config
-    measures = collect_measures(COST_METRICS, args.costs, "count the costs again")
-    measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
-    measures["alpha_change"] = measure_alpha_change(compute_medians(read_alphas(args.alphas)))
+    claims = read_claims(args.claims, read_experiments(args.experiments, config))
+    measures = read_measures(args.costs, args.cka)
+    measures["alpha_change"] = measure_alpha_change(read_alpha_traces(args.alphas))
     evidence = Evidence(read_results(args.results), measures, read_paper(args.paper), config.seeds)
-    table = judge_claims(read_claims(args.claims, read_experiments(args.experiments, config)), evidence)
-    write_text(args.output, table.to_csv(index=False, lineterminator="\n"))
+
     seeds = ", ".join(map(str, config.seeds))
     caption = f"The paper's claims, judged by the run of profile {config.profile} (seeds {seeds})."
-    body = table.to_markdown(index=False, disable_numparse=True)
-    write_text(args.markdown, f"{caption}\n\n{RULE}\n\n{body}\n")
+    table = build_claims_table([judge_claim(claim, evidence) for claim in claims])
+    write_text(args.output, to_csv(table))
+    write_text(args.markdown, to_markdown(table, f"{caption}\n\n{RULE}"))
+    write_text(args.html, to_html(table, caption, args.output.stem))

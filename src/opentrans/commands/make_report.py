@@ -13,10 +13,10 @@ OWN_RULE = "make_report"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     add_results(parser)
-    add_files(parser, "--tables", "tables (CSV, make-tables)")
+    add_files(parser, "--tables", "tables (HTML, make-tables)")
     add_files(parser, "--figures", "figures (SVG or PNG)")
-    parser.add_argument("--claims", type=Path, help="claims (CSV)")
-    add_files(parser, "--captions", "captions: NAME.rst for table or figure NAME")
+    parser.add_argument("--claims", type=Path, help="claims (HTML, judge-claims)")
+    add_files(parser, "--captions", "captions: NAME.rst for figure NAME")
     parser.add_argument("--jobs", type=Path, required=True, help="folder of Snakemake's benchmark files")
     add_output(parser, "the page (HTML)")
 
@@ -30,12 +30,12 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.system.files import write_text
 
     captions = read_captions(args.captions)
-    text = page.render_page(
+    text = page.render_report(
         config=args.config,
         results=read_results(args.results),
-        tables=[page.read_table(path, captions) for path in page.sort_by_number(args.tables)],
+        tables=[page.read_section(path) for path in page.sort_by_number(args.tables)],
         figures=[page.read_figure(path, captions) for path in page.sort_by_number(args.figures)],
-        claims=page.read_table(args.claims, captions) if args.claims else None,
+        claims=page.read_section(args.claims) if args.claims else None,
         costs=read_costs_of_jobs(args.jobs, without=[OWN_RULE]),
     )
     write_text(args.output, text)

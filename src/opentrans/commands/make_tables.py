@@ -1,4 +1,4 @@
-"""``make-tables``: the paper's tables as CSV, Markdown and LaTeX."""
+"""``make-tables``: the paper's tables as CSV, Markdown, LaTeX and HTML."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -23,30 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_paper(parser)
     add_files(parser, "--captions", "what each table is of: table{N}.rst, plain paragraphs")
     parser.add_argument("--tables", type=int, nargs="+", required=True, help="numbers of the tables")
-    add_output_dir(parser, "table{N}.csv, .md, .tex")
+    add_output_dir(parser, "table{N}.csv, .md, .tex, .html")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build each table, write it in three formats."""
-    from opentrans.reporting.results import (
-        CKA_METRICS,
-        COST_METRICS,
-        collect_measures,
-        collect_results,
-        count_iterations,
-    )
-    from opentrans.reporting.tables import Sources, build_table, read_captions, read_paper, write_caption, write_table
+    """Build each table, write it in four formats."""
+    from opentrans.reporting.evidence import Evidence
+    from opentrans.reporting.results import collect_results, count_iterations, read_measures
+    from opentrans.reporting.tables import build_table, read_captions, write_caption, write_table
     from opentrans.reporting.tidy import read_logs, read_rounds
+    from opentrans.runs.paper import read_paper
     from opentrans.runs.table import read_experiments
 
     config: Config = args.config
     experiments = read_experiments(args.experiments, config)
-    measures = collect_measures(COST_METRICS, args.costs, "count the costs again")
-    measures |= collect_measures(CKA_METRICS, args.cka, "compare the backbones again")
+    measures = read_measures(args.costs, args.cka)
     measures["training_iterations"] = count_iterations(read_rounds(args.rounds), read_logs(args.logs))
-    sources = Sources(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
+    evidence = Evidence(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
+
+    # All tables are built before one is written, so that an error leaves no half of them.
     captions = read_captions(args.captions)
-    tables = {number: build_table(number, experiments, sources) for number in args.tables}
+    tables = {number: build_table(number, experiments, evidence) for number in args.tables}
     for number, table in tables.items():
         subject = captions.get(f"table{number}", "")
         caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator, subject)

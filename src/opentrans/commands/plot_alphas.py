@@ -19,8 +19,8 @@ def run(args: argparse.Namespace) -> None:
     """Plot and write ``figure6``, ``figure7`` and ``figure9``."""
     from opentrans.reporting.figures.alphas import plot_before, plot_changes, plot_medians
     from opentrans.reporting.figures.write import write_figures
-    from opentrans.reporting.tidy import read_alphas
+    from opentrans.reporting.tidy import read_alpha_traces
 
-    alphas = read_alphas(args.alphas)
+    alphas = read_alpha_traces(args.alphas)
     figures = {"figure6": plot_before(alphas), "figure7": plot_medians(alphas), "figure9": plot_changes(alphas)}
     write_figures(args.output_dir, figures)

@@ -1,11 +1,13 @@
-"""The annotated regions of an image: one per class or one per segment (NumPy only; data loading uses it too)."""
+"""The annotated regions of an image: one per class or one per segment (no torch: data loading uses it, too)."""
 
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
+from scipy import ndimage
 
 RegionKind = Literal["class", "segment"]
+_SEARCH_SIDE = 256  # the middle of a region is looked for on a map of about this size
 
 
 def get_regions(
@@ -53,3 +55,22 @@ def get_boxes(masks: Bool[np.ndarray, "n h w"]) -> Int[np.ndarray, "n 4"]:
     first = [side.argmax(axis=1) for side in (rows, columns)]
     last = [side.shape[1] - side[:, ::-1].argmax(axis=1) for side in (rows, columns)]
     return np.stack([*first, *last], axis=1)
+
+
+def find_centre(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
+    """Row and column of the point of the largest connected part of `mask` that lies farthest from its border.
+
+    The mask must not be empty.
+    """
+    step = max(1, min(mask.shape) // _SEARCH_SIDE)
+    coarse = mask[::step, ::step]
+
+    # A region may lie between the points of the coarse map.
+    if not coarse.any():
+        step, coarse = 1, mask
+
+    parts, count = ndimage.label(coarse)
+    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1 if count > 1 else 1
+    depth = ndimage.distance_transform_edt(np.pad(parts == largest, 1))[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(row) * step, int(column) * step

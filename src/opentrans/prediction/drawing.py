@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, UInt
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from opentrans.data.palette import get_colours
+from opentrans.data.regions import find_centre
 
 MIN_SIDE = 480  # smaller images are enlarged in the overlay, so that names can be read
 MIN_NAMED_SHARE = 0.004  # of the image: smaller regions get no name
-SEARCH_SIDE = 256  # where a name goes is looked for on a map of about this size
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -55,7 +54,7 @@ def _write_names(canvas: Image.Image, labels: np.ndarray, names: list[str]) -> N
     for index in np.argsort(-counts, kind="stable"):
         if counts[index] < max(1, MIN_NAMED_SHARE * labels.size):
             break
-        row, column = find_name_position(labels == index)
+        row, column = find_centre(labels == index)
 
         # Two pixels from the edges, so that the outline of the letters is whole.
         left, top, right, bottom = draw.textbbox((column, row), names[index], font, anchor="mm", stroke_width=2)
@@ -72,20 +71,6 @@ def _overlap(first: Box, second: Box) -> bool:
     across = first[0] < second[2] and second[0] < first[2]
     down = first[1] < second[3] and second[1] < first[3]
     return across and down
-
-
-def find_name_position(mask: np.ndarray) -> tuple[int, int]:
-    """Row and column of the pixel of the largest connected part of `mask` that lies farthest from its border."""
-    step = max(1, min(mask.shape) // SEARCH_SIDE)
-    small = mask[::step, ::step]
-    if not small.any():  # all of it lies between the samples
-        small, step = mask, 1
-
-    parts, count = ndimage.label(small)
-    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1 if count > 1 else 1
-    depth = ndimage.distance_transform_edt(np.pad(parts == largest, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-    return int(row) * step, int(column) * step
 
 
 def draw_legend(names: list[str], shares: np.ndarray) -> Image.Image:

@@ -1,14 +1,14 @@
 """What a run cost: the benchmark files that Snakemake writes for every job."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.errors import UserError
 from opentrans.system.files import require_folder
 
-MADE_BY = "Snakemake writes these files; remove a damaged one and run its job again"
+_MADE_BY = "Snakemake writes these files; remove a damaged one and run its job again"
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,13 @@ def read_costs_of_jobs(folder: Path, without: Iterable[str] = ()) -> list[RuleCo
         UserError: there is no such folder, or a file lacks a column.
     """
     require_folder(folder, "run the workflow first")
+
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for path in sorted(folder.rglob("*.tsv")):
         rule = path.relative_to(folder).with_suffix("").parts[0]
         if rule not in without:
-            rows.setdefault(rule, []).extend(_read(path))
+            rows.setdefault(rule, []).extend(_read_jobs(path))
+
     costs = [
         RuleCost(rule, len(jobs), sum(job[0] for job in jobs), sum(job[1] for job in jobs), max(job[2] for job in jobs))
         for rule, jobs in rows.items()
@@ -44,13 +46,24 @@ def read_costs_of_jobs(folder: Path, without: Iterable[str] = ()) -> list[RuleCo
     return sorted(costs, key=lambda cost: (-cost.cpu, cost.rule))
 
 
-def _read(path: Path) -> list[tuple[float, float, float]]:
+def sum_costs(costs: Sequence[RuleCost]) -> RuleCost:
+    """The cost of all rules together."""
+    return RuleCost(
+        rule="all",
+        jobs=sum(cost.jobs for cost in costs),
+        wall=sum(cost.wall for cost in costs),
+        cpu=sum(cost.cpu for cost in costs),
+        memory=max((cost.memory for cost in costs), default=0.0),
+    )
+
+
+def _read_jobs(path: Path) -> list[tuple[float, float, float]]:
     """Wall clock, processor time, memory of each line; what Snakemake could not measure (NA, -) counts 0."""
     header, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     fields = header.split("\t")
     missing = [field for field in ("s", "cpu_time", "max_rss") if field not in fields]
     if missing:
-        raise UserError(path, f"column {missing[0]} is missing", MADE_BY)
+        raise UserError(path, f"column {missing[0]} is missing", _MADE_BY)
     rows = [dict(zip(fields, line.split("\t"), strict=False)) for line in lines]
     return [(_number(row, "s"), _number(row, "cpu_time"), _number(row, "max_rss")) for row in rows]
 

@@ -5,26 +5,27 @@ from typing import Any
 import pandas as pd
 
 from opentrans.reporting.results import DECIMALS
+from opentrans.reporting.tidy import RUN_KEYS
 
-MODEL = ["target", "subnetwork", "freeze"]
+_MODEL = RUN_KEYS[:-1]  # without the seed
 PLOT_FIELDS = ["model_benchmark", "miou"]
 
 
 def average_seeds(results: pd.DataFrame) -> pd.DataFrame:
-    """MIoU in percent of each model (columns `MODEL`) and benchmark, the mean over seeds; order of the results."""
-    means = results.groupby([*MODEL, "benchmark"], sort=False)["miou"].mean().round(DECIMALS)
+    """MIoU in percent of each target, subnetwork and freeze recipe by benchmark, the mean over seeds."""
+    means = results.groupby([*_MODEL, "benchmark"], sort=False)["miou"].mean().round(DECIMALS)
     return means.reset_index()
 
 
 def nest_metrics(results: pd.DataFrame) -> dict[str, Any]:
     """``miou.{target}.{subnetwork}.{freeze}.{benchmark}`` in percent, and ``mean`` over the benchmarks beside them."""
     nested: dict[str, Any] = {}
-    for model, rows in average_seeds(results).groupby(MODEL, sort=True):
-        place = nested
+    for model, rows in average_seeds(results).groupby(_MODEL, sort=True):
+        branch = nested
         for name in map(str, model):
-            place = place.setdefault(name, {})
-        place |= dict(zip(rows.benchmark, rows.miou.astype(float), strict=True))
-        place["mean"] = round(float(rows.miou.mean()), DECIMALS)
+            branch = branch.setdefault(name, {})
+        branch |= dict(zip(rows.benchmark, rows.miou.astype(float), strict=True))
+        branch["mean"] = round(float(rows.miou.mean()), DECIMALS)
     return {"miou": nested}
 
 

@@ -8,20 +8,20 @@ import pandas as pd
 
 from opentrans.errors import UserError
 from opentrans.evaluation.miou import DENOMINATORS
-from opentrans.reporting.tidy import read_figures, read_frame
+from opentrans.reporting.tidy import RUN_KEYS, read_frame, read_run_values
 from opentrans.system.files import read_json, write_text
 
-KEYS = ["target", "subnetwork", "freeze", "seed", "benchmark"]
-COLUMNS = [*KEYS, "denominator", "miou", "miou_present", "miou_union", "images", "prompts"]
-COST_METRICS = ("params", "flops", "training_flops")
-CKA_METRICS = ("cka_vs_clip",)
+_KEYS = [*RUN_KEYS, "benchmark"]
+RESULT_FIELDS = [*_KEYS, "denominator", "miou", "miou_present", "miou_union", "images", "prompts"]
+_COST_METRICS = ("params", "flops", "training_flops")
+_CKA_METRICS = ("cka_vs_clip",)
 DECIMALS = 4
-EVALUATE_AGAIN = "evaluate this run again"
+_EVALUATE_AGAIN = "evaluate this run again"
 
 
 def read_results(path: Path) -> pd.DataFrame:
     """Read ``results.csv``; a missing column is a `UserError`."""
-    return read_frame(path, COLUMNS, "collect the results again")
+    return read_frame(path, RESULT_FIELDS, "collect the results again")
 
 
 def collect_results(evaluations: Iterable[Path]) -> pd.DataFrame:
@@ -30,22 +30,25 @@ def collect_results(evaluations: Iterable[Path]) -> pd.DataFrame:
     Raises:
         UserError: a file lacks a field, or two files hold the same run x seed x benchmark.
     """
-    rows, origin = [], dict[tuple[Any, ...], Path]()
+    rows: list[dict[str, Any]] = []
+    origin: dict[tuple[Any, ...], Path] = {}
+
     for path in evaluations:
-        row = _row(path)
-        key = tuple(row[name] for name in KEYS)
+        row = _read_evaluation(path)
+        key = tuple(row[name] for name in _KEYS)
         if key in origin:
             raise UserError(path, f"the same run and benchmark as {origin[key]}", "give each evaluation once")
         origin[key] = path
         rows.append(row)
-    return pd.DataFrame(rows, columns=pd.Index(COLUMNS)).sort_values(KEYS, ignore_index=True)
+
+    return pd.DataFrame(rows, columns=pd.Index(RESULT_FIELDS)).sort_values(_KEYS, ignore_index=True)
 
 
-def _row(path: Path) -> dict[str, Any]:
-    content = read_json(path, EVALUATE_AGAIN)
+def _read_evaluation(path: Path) -> dict[str, Any]:
+    content = read_json(path, _EVALUATE_AGAIN)
     try:
         protocol, miou = content["protocol"], content["miou"]
-        row = {name: content[name] for name in [*KEYS, "images"]}
+        row = {name: content[name] for name in [*_KEYS, "images"]}
         row |= {f"miou_{name}": miou[name] for name in DENOMINATORS}
         return row | {
             "denominator": protocol["denominator"],
@@ -53,7 +56,7 @@ def _row(path: Path) -> dict[str, Any]:
             "miou": miou[protocol["denominator"]],
         }
     except (KeyError, TypeError) as error:
-        raise UserError(path, f"field {error} is missing", EVALUATE_AGAIN) from None
+        raise UserError(path, f"field {error} is missing", _EVALUATE_AGAIN) from None
 
 
 def write_results(path: Path, results: pd.DataFrame) -> None:
@@ -64,25 +67,36 @@ def write_results(path: Path, results: pd.DataFrame) -> None:
 Measures = dict[str, pd.DataFrame]
 
 
-def collect_measures(metrics: Sequence[str], paths: Iterable[Path], remedy: str) -> Measures:
-    """Figures of runs from JSON files (`count-costs`, `compare-backbones`): a frame a metric, a row a run x seed.
+def read_measures(costs: Iterable[Path], comparisons: Iterable[Path]) -> Measures:
+    """What `count-costs` and `compare-backbones` wrote: for each metric one row a run and seed.
 
     Raises:
         UserError: a file lacks a field.
     """
-    frame = read_figures(paths, metrics, remedy)
-    return {metric: frame[KEYS[:-1]].assign(value=frame[metric]) for metric in metrics}
+    counted = read_run_values(costs, _COST_METRICS, "count the costs again")
+    compared = read_run_values(comparisons, _CKA_METRICS, "compare the backbones again")
+    return _split(counted, _COST_METRICS) | _split(compared, _CKA_METRICS)
 
 
-def measure_alpha_change(medians: pd.DataFrame) -> pd.DataFrame:
-    """Change of the median alpha (`compute_medians`) from first to last traced iteration, in percent, by run."""
-    ordered = medians.sort_values("iteration").groupby(KEYS[:-1])["alpha"]
+def _split(frame: pd.DataFrame, metrics: Sequence[str]) -> Measures:
+    return {metric: frame[RUN_KEYS].assign(value=frame[metric]) for metric in metrics}
+
+
+def compute_medians(alphas: pd.DataFrame) -> pd.DataFrame:
+    """The median of alpha over the layers of each run and iteration, in a column `alpha`."""
+    medians = alphas.dropna(subset="alpha").groupby([*RUN_KEYS, "iteration"], sort=False)["alpha"].median()
+    return medians.reset_index()
+
+
+def measure_alpha_change(alphas: pd.DataFrame) -> pd.DataFrame:
+    """Change of the median alpha from first to last traced iteration, in percent, by run."""
+    ordered = compute_medians(alphas).sort_values("iteration").groupby(RUN_KEYS)["alpha"]
     return (100 * (ordered.last() / ordered.first() - 1)).reset_index(name="value")
 
 
 def count_iterations(rounds: pd.DataFrame, logs: pd.DataFrame) -> pd.DataFrame:
     """Iterations of search and training together, by run, from `read_rounds` and `read_logs`."""
     searched = rounds.groupby(["subnetwork", "seed"])["iterations"].max()
-    trained = logs.groupby(KEYS[:-1])["iteration"].max().reset_index(name="trained")
+    trained = logs.groupby(RUN_KEYS)["iteration"].max().reset_index(name="trained")
     total = trained.join(searched, on=["subnetwork", "seed"])
-    return trained[KEYS[:-1]].assign(value=total["trained"] + total["iterations"])
+    return trained[RUN_KEYS].assign(value=total["trained"] + total["iterations"])

@@ -14,7 +14,7 @@ from opentrans.errors import UserError
 from opentrans.runs.table import RunId, SubnetworkId
 
 TRAINING, CHECKPOINT = "training", "checkpoint.safetensors"
-TABLE_KINDS = ("csv", "md", "tex")
+TABLE_KINDS = ("csv", "md", "tex", "html")
 FIGURE_KINDS = ("svg", "png")
 SEED = re.compile(r"seed(\d+)")
 RUN_REMEDY = "give a run's folder, for example results/mini/training/han/dense/none/seed0"
@@ -292,7 +292,7 @@ class ResultsLayout:
         return self.folder / "cka" / name_run(names) / "cka.json"
 
     def table(self, name: str, kind: str) -> Path:
-        """A table of the paper (``table1``) as ``csv``, ``md`` or ``tex``."""
+        """A table of the paper (``table1``) as ``csv``, ``md``, ``tex`` or ``html``."""
         return self.folder / "tables" / f"{name}.{kind}"
 
     def figure(self, name: str, kind: str) -> Path:

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 
-from opentrans.reporting.figures.alphas import compute_medians, plot_before, plot_changes, plot_medians
+from opentrans.reporting.figures.alphas import plot_before, plot_changes, plot_medians
 from opentrans.reporting.figures.style import MOST_PANELS, RED
+from opentrans.reporting.results import compute_medians
 
 
 def test_figure_6_shows_each_layer_before_training_and_the_median(alphas):

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 from opentrans.errors import UserError
-from opentrans.reporting.figures.costs import find_sweep, join_points, plot_density, plot_flops, read_paper_points
+from opentrans.reporting.figures.costs import find_sweep, join_points, list_paper_points, plot_density, plot_flops
 from opentrans.reporting.figures.style import STYLES
 from opentrans.reporting.figures.table1 import plot_benchmarks, plot_mean
-from opentrans.reporting.tables import read_paper
+from opentrans.runs.paper import read_paper
 
 
 def get_markers(axes):
@@ -52,8 +52,8 @@ def test_points_join_quality_and_costs_of_runs_that_have_all_benchmarks(results,
     assert join_points(results, costs, ["pc59", "cityscapes"]).empty
 
 
-def test_figure_1_shows_each_target_and_backbone_beside_the_papers(results, costs, paper_path):
-    paper = read_paper_points(read_paper(paper_path), "pc59")
+def test_figure_1_shows_each_target_and_backbone_beside_the_papers(results, costs, experiments, paper_path):
+    paper = list_paper_points(read_paper(paper_path), experiments, "pc59")
     left, right = plot_flops(join_points(results, costs, ["pc59"]), paper, "pc59").axes
     ours = [(45.0, score + 5 * target + 0.5) for target in (0, 1) for score in (35, 20)]
     assert np.allclose(get_markers(left), sorted([*ours, (80.0, 40.5), (80.0, 45.5)]))
@@ -65,8 +65,14 @@ def test_figure_1_shows_each_target_and_backbone_beside_the_papers(results, cost
     assert "quoted" in right.get_title()
 
 
-def test_figure_1_leaves_frozen_and_distilled_runs_out(results, costs, paper_path):
-    paper = read_paper_points(read_paper(paper_path), "pc59")
+def test_figure_1_has_one_panel_without_rows_of_the_papers_table_1(results, costs, experiments, paper_path):
+    rest = [row for row in experiments if row.table != 1]
+    paper = list_paper_points(read_paper(paper_path), rest, "pc59")
+    assert len(plot_flops(join_points(results, costs, ["pc59"]), paper, "pc59").axes) == 1
+
+
+def test_figure_1_leaves_frozen_and_distilled_runs_out(results, costs, experiments, paper_path):
+    paper = list_paper_points(read_paper(paper_path), experiments, "pc59")
     points = join_points(results, costs, ["pc59"])
     frozen = points[points["subnetwork"] == "ours"].assign(freeze="alpha_bottom50", miou=99.0)
     both = plot_flops(pd.concat([points, frozen]), paper, "pc59").axes[0]

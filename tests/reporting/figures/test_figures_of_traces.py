@@ -5,7 +5,7 @@ import pytest
 from opentrans.errors import UserError
 from opentrans.reporting.figures.density import plot_layers, plot_rounds
 from opentrans.reporting.figures.training import average_bins, plot_freezing, plot_subnetworks
-from opentrans.reporting.tidy import parse_folders, read_costs, read_layers, read_logs, read_rounds
+from opentrans.reporting.tidy import read_costs, read_layers, read_logs, read_rounds
 from opentrans.system.files import write_csv, write_json
 
 FIELDS = ("round", "iterations", "density", "kept", "loss", "a.weight", "b.weight")
@@ -85,10 +85,11 @@ def test_long_curves_are_averaged_over_equal_bins():
 
 def test_the_run_of_a_file_is_read_from_its_folders(tmp_path):
     path = tmp_path / "training/han/ours/none/seed12/log.csv"
-    assert parse_folders(path, "run") == {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 12}
-    assert parse_folders(path, "subnetwork") == {"subnetwork": "none", "seed": 12}
+    write_csv(path, ("iteration", "loss"), [{"iteration": 1, "loss": 2.0}])
+    names = read_logs([path])[["target", "subnetwork", "freeze", "seed"]]
+    assert names.values.tolist() == [["han", "ours", "none", 12]]
     with pytest.raises(UserError, match=r"log\.csv: does not lie in \{target\}/\{subnetwork\}/\{freeze\}/seed\{n\}/"):
-        parse_folders(tmp_path / "log.csv", "run")
+        read_logs([tmp_path / "log.csv"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from opentrans.errors import UserError
 from opentrans.reporting.figures.qualitative import (
     NOT_ANNOTATED,
     SMALL,
-    find_centre,
     get_colour,
     paint,
     plot_images,
@@ -67,13 +66,6 @@ def test_classes_are_ranked_by_pixels_and_tiny_ones_left_out():
     classified[0, 0] = 9
     classified[1] = IGNORE
     assert rank_classes([[classified]], IGNORE) == [0, 4]
-
-
-def test_a_number_stands_inside_its_region():
-    region = np.zeros((9, 9), bool)
-    region[0, :] = True
-    region[2:7, 3:8] = True
-    assert find_centre(region) == (4, 5)
 
 
 def test_a_missing_or_misshapen_prediction_is_named(tmp_path, dataset, predictions):

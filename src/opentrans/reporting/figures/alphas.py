@@ -1,6 +1,6 @@
 """Heavy-tail exponents alpha of the backbone's layers: Figures 6, 7 and 9 of the supplement.
 
-All three read the same tidy table (`read_alphas`): target, subnetwork, freeze, seed, iteration, layer, alpha.
+All three read the same tidy table (`read_alpha_traces`): target, subnetwork, freeze, seed, iteration, layer, alpha.
 """
 
 import pandas as pd
@@ -26,6 +26,7 @@ from opentrans.reporting.figures.style import (
     new_figure,
     sort_targets,
 )
+from opentrans.reporting.results import compute_medians
 
 NOTHING = "no run with a trace of alpha was made."
 AXIS = "alpha (no unit)"
@@ -65,13 +66,6 @@ def plot_before(alphas: pd.DataFrame) -> Figure:
     panels[-1].set_xlabel("layer of the backbone, input to output")
     add_legend(figure, panels)
     return figure
-
-
-def compute_medians(alphas: pd.DataFrame) -> pd.DataFrame:
-    """The median of alpha over the layers of each run and iteration, in a column `alpha`."""
-    keys = ["target", "subnetwork", "freeze", "seed", "iteration"]
-    medians = alphas.dropna(subset="alpha").groupby(keys, sort=False)["alpha"].median()
-    return medians.reset_index()
 
 
 @in_style

@@ -1,6 +1,6 @@
 """What quality costs: mIoU against FLOPs (Figure 1) and against density (beyond the paper)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,24 +26,29 @@ from opentrans.reporting.figures.style import (
     new_figure,
     sort_targets,
 )
+from opentrans.reporting.tidy import RUN_KEYS
+from opentrans.runs.paper import PaperRow
+from opentrans.runs.table import Experiment
 
-RUN = ["target", "subnetwork", "freeze", "seed"]
-SHOWN = ["dense", "random", "ours"]
-
-
-def join_points(results: pd.DataFrame, costs: pd.DataFrame, benchmarks: list[str]) -> pd.DataFrame:
-    """One row a run that has all `benchmarks` and costs: `RUN`, miou (their mean), and the columns of `costs`."""
-    wide = results[results["benchmark"].isin(benchmarks)].pivot(index=RUN, columns="benchmark", values="miou")
-    means = wide.reindex(columns=benchmarks).dropna().mean(axis=1).rename("miou").reset_index()
-    return means.merge(costs, on=RUN, validate="one_to_one")
+_SHOWN = ["dense", "random", "ours"]
 
 
-def read_paper_points(paper: pd.DataFrame, benchmark: str) -> pd.DataFrame:
-    """The paper's Table 1 as points: target, subnetwork, miou, flops (the paper quotes G)."""
-    table = paper[(paper["table"] == 1) & paper["metric"].isin([benchmark, "flops"])]
-    wide = table.pivot_table(index=["target", "subnetwork"], columns="metric", values="value")
-    wide = wide.reindex(columns=[benchmark, "flops"]).dropna().reset_index()
-    return wide.rename(columns={benchmark: "miou"}).assign(flops=lambda frame: frame["flops"] * 1e9)
+def join_points(results: pd.DataFrame, costs: pd.DataFrame, benchmarks: Sequence[str]) -> pd.DataFrame:
+    """One row a run that has all `benchmarks` and costs: its names, miou (their mean), and the columns of `costs`."""
+    wide = results[results["benchmark"].isin(benchmarks)].pivot(index=RUN_KEYS, columns="benchmark", values="miou")
+    means = wide.reindex(columns=list(benchmarks)).dropna().mean(axis=1).rename("miou").reset_index()
+    return means.merge(costs, on=RUN_KEYS, validate="one_to_one")
+
+
+def list_paper_points(paper: Mapping[str, PaperRow], experiments: Sequence[Experiment], benchmark: str) -> pd.DataFrame:
+    """The paper's Table 1 as points: target, subnetwork, miou on `benchmark` (percent), flops."""
+    points = []
+    for row in experiments:
+        values = paper[row.id].values if row.id in paper else {}
+        if row.table == 1 and {benchmark, "flops"} <= values.keys():
+            miou, flops = values[benchmark], values["flops"] * 1e9  # the paper prints G
+            points.append({"target": row.target, "subnetwork": row.subnetwork, "miou": miou, "flops": flops})
+    return pd.DataFrame(points)
 
 
 @in_style
@@ -52,18 +57,20 @@ def plot_flops(points: pd.DataFrame, paper: pd.DataFrame, benchmark: str) -> Fig
 
     Args:
         points: `join_points` of runs with nothing frozen.
-        paper: `read_paper_points`.
+        paper: `list_paper_points`; empty where no experiment is one of the paper's Table 1, which then has no panel.
         benchmark: what `miou` is measured on.
     """
-    ours = points[(points["freeze"] == "none") & points["subnetwork"].isin(SHOWN)] if len(points) else points
+    ours = points[(points["freeze"] == "none") & points["subnetwork"].isin(_SHOWN)] if len(points) else points
     if ours.empty:
         return draw_notice(f"no run with costs is evaluated on {get_title(benchmark)}.")
 
-    panels = [("this run", ours), ("the paper's values, quoted", paper)]
-    figure = new_figure(7, 3.2)
+    panels = [("this run", ours)]
+    if not paper.empty:
+        panels.append(("the paper's values, quoted", paper))
+    figure = new_figure(3.5 * len(panels), 3.2)
 
     # Each panel has a unit of its own: the mini world counts in M, the paper in G.
-    for axes, (title, values) in zip(add_panels(figure, 1, 2)[0], panels, strict=True):
+    for axes, (title, values) in zip(add_panels(figure, 1, len(panels))[0], panels, strict=True):
         unit, factor = choose_flops_unit(list(values["flops"]))
         _draw_points(axes, values.assign(flops=values["flops"] / factor))
         axes.set_title(title)

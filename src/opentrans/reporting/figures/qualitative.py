@@ -12,9 +12,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from scipy.ndimage import distance_transform_edt
 
 from opentrans.data.prepared import PreparedDataset
+from opentrans.data.regions import find_centre
 from opentrans.reporting.figures.style import add_panels, draw_notice, get_title, in_style, new_figure, sort_targets
 from opentrans.reporting.images import Predictions
 
@@ -117,13 +117,6 @@ def paint(classified: np.ndarray, classes: Sequence[int], ignore: int) -> np.nda
     for rank, number in enumerate(classes):
         coloured[classified == number] = to_rgb(get_colour(rank))
     return coloured
-
-
-def find_centre(region: np.ndarray) -> tuple[int, int]:
-    """Row and column of the pixel of a (height, width) mask that lies deepest inside it."""
-    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(np.argmax(depth)), region.shape)
-    return int(row), int(column)
 
 
 def _draw_map(axes: Axes, classified: np.ndarray, classes: Sequence[int], ignore: int) -> None:

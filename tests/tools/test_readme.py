@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from opentrans.cli import main
 from opentrans.errors import UserError
-from opentrans.reporting.readme import find_drift, find_shown, get_pages, render_page, take_record, update_pages
 from opentrans.system.files import write_json
+from tools import readme
+from tools.call import call
+from tools.readme import ShownResults, find_drift, find_shown, render_page, take_record, update_pages
 
 ROOT = Path(__file__).parents[2]
 PAGE = """# Title
@@ -60,7 +61,7 @@ def test_blocks_are_rendered_from_the_results(project):
     assert "| Ours     | 36.0 ± 1.0 |" in text
     assert "| Ours beats random | holds     |" in text
     assert "stale words" not in text
-    assert "The run behind these figures: 1 jobs, 1 min 30 s of CPU time (" in text
+    assert "The run behind these values: 1 jobs, 1 min 30 s of CPU time (" in text
     assert {path.name for path in (project / "record").iterdir()} == {"record.json", "table1.csv", "claims.csv"}
     assert (project / "images/table1_mean.svg").read_text() == "<svg/>"
 
@@ -137,23 +138,31 @@ def test_wrong_pages_and_records_are_named(project):
         check(project)
 
 
-def test_the_command_fails_with_one_line_where_something_drifted(project, capsys):
+def test_the_tool_fails_with_one_line_where_something_drifted(project, capsys, monkeypatch):
     renew(project)
-    words = ["--config", str(ROOT / "config/mini.yaml"), "--pages", str(project / "README.md")]
-    words += ["--record", str(project / "record"), "--images", str(project / "images")]
-    assert main(["update-readme", *words, "--check"]) == 0
-    readme = project / "README.md"
-    readme.write_text(readme.read_text().replace("36.0", "63.0"))
-    assert main(["update-readme", *words, "--check"]) == 2
-    assert "make readme" in capsys.readouterr().err
-    assert "63.0" in readme.read_text()
-    assert main(["update-readme", *words]) == 0
-    assert "63.0" not in readme.read_text()
-    assert main(["update-readme", *words, "--results", str(project / "results")]) == 0
+    page = project / "README.md"
+
+    def run(*words):
+        places = ["--pages", page, "--record", project / "record", "--images", project / "images"]
+        monkeypatch.setattr("sys.argv", ["readme", *map(str, places), *words])
+        call(readme.main)
+
+    run("--check")
+    page.write_text(page.read_text().replace("36.0", "63.0"))
+    with pytest.raises(SystemExit) as caught:
+        run("--check")
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "make readme" in error
+    assert error.count("\n") == 1
+    assert "63.0" in page.read_text()
+    run()
+    assert "63.0" not in page.read_text()
+    run("--results", str(project / "results"))
 
 
 def test_the_repositorys_readme_shows_what_its_record_holds():
-    pages = get_pages(ROOT)
+    pages = [ROOT / page for page in readme.PAGES]
     blocks, images = find_shown(pages)
     assert {"table1", "run"} <= set(blocks)
     assert {"table1_mean", "figure1"} <= set(images)
@@ -161,11 +170,9 @@ def test_the_repositorys_readme_shows_what_its_record_holds():
 
 
 def test_a_number_that_somebody_types_into_the_readme_is_found(tmp_path):
-    from opentrans.reporting.readme import Record
-
     page = tmp_path / "README.md"
     shutil.copy(ROOT / "README.md", page)
-    record = Record.read(ROOT / "docs/results")
+    record = ShownResults.read(ROOT / "docs/results")
     right = render_page(page, record, ROOT / "docs/results")
     row = next(line for line in right.splitlines() if line.startswith("| Ours (Han et al.)"))
     page.write_text(right.replace(row, row.replace(row.split("|")[2].strip(), "99.9")))
