@@ -25,7 +25,7 @@ def counts():
 
 
 @pytest.mark.parametrize("name", ["han", "deeplabv3", "fcclip"])
-def test_pruning_saves_its_share_of_the_trunk_and_the_parts_fit_into_the_total(name):
+def test_pruning_saves_its_share_of_the_trunk_and_parts_fit_the_total(name):
     config = load_config([ROOT / "config/mini.yaml"])
     found = count_target_costs(config, name, make_teacher(TINY, 0), 7)
     for key in ("params", "flops"):

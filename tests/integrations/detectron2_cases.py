@@ -5,14 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from host_samples import CLASSES, PREFIX, Host, count_revived, make_examples
-from PIL import Image
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from builders import write_prepared
 from opentrans.config import FreezeRecipe
-from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.models.target import Target
-from opentrans.system.files import write_csv
 
 HALF = FreezeRecipe(method="alpha", ratio=0.5, estimator="released")
 
@@ -142,19 +140,14 @@ def train_with_ddp(folder, subnetwork, make=make_hooks):
 def make_prepared(folder: Path, names, part="val") -> Path:
     """Prepared data sets of four small images; the last class of each vocabulary never occurs in the truth."""
     for number, name in enumerate(names):
-        split, generator, rows = folder / name / part, np.random.default_rng(number), []
-        split.mkdir(parents=True)
-        for index in range(4):
+        generator, images, labels = np.random.default_rng(number), [], []
+        for _ in range(4):
             label = generator.integers(0, CLASSES - 1, (6, 8)).astype(np.uint8).repeat(4, 0).repeat(5, 1)
             label[:2] = 255
-            pixels = generator.integers(0, 255, (24, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(split / f"{index}.png")
-            Image.fromarray(label).save(split / f"{index}_label.png")
-            row = (str(index), f"{index}.png", f"{index}_label.png", "", 24, 40, "", "")
-            rows.append(dict(zip(INDEX_FIELDS, row, strict=True)))
-        write_csv(split / "index.csv", INDEX_FIELDS, rows)
+            labels.append(label)
+            images.append(generator.integers(0, 255, (24, 40, 3), dtype=np.uint8))
         classes = tuple((f"{name} {c}", f"synonym {c}") for c in range(CLASSES))
-        Vocabulary(name, classes, 255).write(split / "vocabulary.json")
+        write_prepared(folder / name / part, images, labels, classes, name)
     return folder
 
 

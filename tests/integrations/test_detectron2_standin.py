@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import get_args
 
 import detectron2_cases as cases
 import detectron2_standin
@@ -13,6 +14,7 @@ from host_samples import PREFIX, count_revived, make_subnetwork
 
 import opentrans
 from opentrans.clip.text import TextEmbeddings
+from opentrans.config import Benchmark
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.evaluation.evaluate import compute_confusion
@@ -109,11 +111,11 @@ def test_the_seven_benchmarks_are_registered(tmp_path):
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from opentrans.integrations.detectron2 import register_benchmarks
-    from opentrans.integrations.detectron2.datasets import _BENCHMARKS as BENCHMARKS
 
-    folder = cases.make_prepared(tmp_path, BENCHMARKS)
+    benchmarks = get_args(Benchmark)
+    folder = cases.make_prepared(tmp_path, benchmarks)
     names = register_benchmarks(folder)
-    assert names == [f"opentrans_{name}_val" for name in BENCHMARKS]
+    assert names == [f"opentrans_{name}_val" for name in benchmarks]
     assert len(names) == 7
     register_benchmarks(folder, ["pc59"], class_names="synonyms")  # again: replaced
     records = DatasetCatalog.get("opentrans_pc59_val")

@@ -23,7 +23,7 @@ def write_table(folder, *lines, header=HEADER):
     return path
 
 
-def test_every_row_of_the_papers_tables_is_an_experiment_of_the_same_table_and_label(experiments, paper):
+def test_every_row_of_the_papers_tables_is_an_experiment_of_that_label(experiments, paper):
     ours = {row.id: (row.table, row.row) for row in experiments if not row.id.startswith("own_")}
     papers = {row.id: (row.table, row.label) for row in paper.values() if not row.from_literature}
     assert ours == papers

@@ -53,7 +53,7 @@ def test_the_readings_of_6_2_by_hand():
     assert [uneven[name] for name in ("random", "alpha_top", "alpha")] == pytest.approx([52, 48, 56])
 
 
-def test_the_papers_five_numbers_stand_beside_a_reading_that_meets_them_within_two_percent(counts, paper):
+def test_the_papers_five_numbers_are_met_by_a_reading_within_two_percent(counts, paper):
     theirs = get_training(paper)
     assert list(theirs.values()) == [181.4, 164.5, 172.3, 159.6, 122.2]
     nearest = list_training_readings(counts["targets"]["han"], theirs, counts["density"])[-1]
