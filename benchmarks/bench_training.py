@@ -12,7 +12,6 @@ from benchmarks.bench_sparse import RN50
 from opentrans.clip.backbone import ClipBackbone, MaskedAttentionPool, get_convolutions
 from opentrans.costs.counting import training_cost
 from opentrans.costs.layer_costs import count_convolutions
-from opentrans.freezing.apply import set_frozen
 
 SIDE, BATCH = 512, 1
 SHARES = (0.25, 0.5, 0.75)
@@ -23,7 +22,8 @@ def make_trunk(share: float) -> ClipBackbone:
     torch.manual_seed(0)
     backbone = ClipBackbone(RN50).train().to(memory_format=torch.channels_last)
     for index, weight in enumerate(get_convolutions(backbone).values()):
-        set_frozen(weight, int((index + 1) * share) > int(index * share))
+        frozen = int((index + 1) * share) > int(index * share)
+        weight.requires_grad_(not frozen)
     return backbone
 
 

@@ -3,7 +3,16 @@ import shutil
 import pytest
 from filelock import FileLock
 
+from builders import write_finished_profile
 from clones import Clone, make_repository
+
+
+@pytest.fixture(scope="session")
+def finished_profile(tmp_path_factory):
+    """The results folder of the mini profile with an untrained run of each target; leave it as it is."""
+    folder = tmp_path_factory.mktemp("finished") / "mini"
+    write_finished_profile(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error():
         opentrans.predit  # noqa: B018
 
 
+@pytest.mark.workflow
 def test_importing_the_package_imports_hardly_anything():
     code = "import sys; before = {*sys.modules}; import opentrans, json; print(len({*sys.modules} - before))"
     plain = "import sys; before = {*sys.modules}; import json, importlib, typing; print(len({*sys.modules} - before))"

@@ -61,7 +61,7 @@ def test_every_command_says_its_group_and_what_people_use_has_an_example(command
     assert hasattr(module, "EXAMPLE") == (module.GROUP == "use")
 
 
-def test_the_first_screen_of_the_help_is_what_people_use_with_an_example_each():
+def test_the_help_starts_with_what_people_use_and_an_example_each():
     lines = format_help().splitlines()
     screen = "\n".join(lines[:SCREEN])
     assert max(map(len, lines)) <= 80
@@ -154,6 +154,7 @@ def test_a_missing_configuration_is_named_and_nothing_written(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.workflow
 def test_the_module_and_the_installed_command_answer():
     result = subprocess.run(
         [sys.executable, "-m", "opentrans", "--version"], capture_output=True, text=True, check=True
@@ -161,11 +162,13 @@ def test_the_module_and_the_installed_command_answer():
     assert result.stdout.strip() == __version__
 
 
+@pytest.mark.workflow
 def test_help_imports_neither_torch_nor_pydantic():
     code = "import sys, opentrans.cli as cli; cli.format_help(); print({'torch', 'pydantic'} & sys.modules.keys())"
     assert run_python(code) == "set()"
 
 
+@pytest.mark.workflow
 def test_the_parser_of_a_command_does_not_import_torch():
     build = "[cli.build_parser(command) for command in cli.list_commands()]"
     assert run_python(f"import sys; from opentrans import cli; {build}; print('torch' in sys.modules)") == "False"

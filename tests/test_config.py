@@ -97,7 +97,7 @@ def test_no_key_of_the_base_says_what_holds_without_it():
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.stem)
-def test_a_profile_is_whole_alone_and_over_the_default_and_over_what_it_extends(path):
+def test_a_profile_is_whole_alone_over_the_default_and_over_its_base(path):
     alone = load_config([path])
     assert load_config([DEFAULT, path]) == alone
     extended = read_config_file(path)["extends"]

@@ -73,7 +73,7 @@ def test_two_regions_by_hand():
     assert tgkd_released(student, regions, text).item() == pytest.approx((0 + 1 + 1 + 4 + 0 + 4) / 6)
 
 
-def test_a_student_equal_to_the_teacher_has_no_vgkd_loss_and_tgkd_loss_only_by_the_modality_gap():
+def test_losses_of_a_student_equal_to_the_teacher_are_the_modality_gap():
     _, regions, text = make_triple(5)
     assert vgkd(regions, regions, text).item() == pytest.approx(0, abs=1e-12)
     assert tgkd(regions, regions, regions).item() == pytest.approx(0, abs=1e-12)

@@ -1,13 +1,17 @@
 """The one error a user ever sees: where it is, what is wrong, what to do; failures of the machine are one, too."""
 
 import errno
+import os
+from pathlib import Path
 
+WRITING = "write to another folder, or change its permissions"
+READING = "change its permissions, or those of the folders above it"
 REMEDIES = {
     errno.ENOSPC: "free some space; what was saved before is intact",
     errno.EDQUOT: "free some of your quota; what was saved before is intact",
     errno.EROFS: "write to another folder",
-    errno.EACCES: "write to another folder, or change its permissions",
-    errno.EPERM: "write to another folder, or change its permissions",
+    errno.EACCES: WRITING,
+    errno.EPERM: WRITING,
     errno.EIO: "check the disk; what was saved before is intact",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENAMETOOLONG: "give a shorter name",
@@ -43,12 +47,30 @@ class UserError(Exception):
         return type(self), (self.where, self.problem, self.remedy)
 
 
+def refuse_reading(path: object) -> UserError:
+    """The `UserError` for a file or folder that this user may not read."""
+    return UserError(path, "cannot be read (permission denied)", READING)
+
+
+def _may_read(name: object) -> bool:
+    """False if `name` is there and unreadable or lies in a folder that may not be entered; then it was to be read."""
+    try:
+        Path(str(name)).stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return os.access(str(name), os.R_OK)
+
+
 def explain(error: Exception) -> UserError | None:
     """The `UserError` for a failure of the machine; None if `error` is something else (a defect of ours)."""
     kind, text = type(error).__name__, str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return UserError(error.name, "not installed", f"pip install 'opentrans[{EXTRAS[error.name]}]'")
     if isinstance(error, OSError) and error.errno in REMEDIES:
+        if isinstance(error, PermissionError) and error.filename and not _may_read(error.filename):
+            return refuse_reading(error.filename)
         return UserError(error.filename or "output", str(error.strerror), REMEDIES[error.errno])
 
     # By name and text: torch and process pools are not imported just to recognise their errors.

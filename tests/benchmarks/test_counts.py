@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import bench_evaluation, bench_gpu, bench_inference, bench_training
+from builders import ARCHITECTURE
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.costs.layer_costs import count_convolutions
 from opentrans.data.sources.coco import decode_ids
@@ -19,11 +20,6 @@ from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.trunk import SparseTrunk, sparsify
 from opentrans.training.devices import split_batch
 from opentrans.training.loading import load_steps
-
-SMALL = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-}
 
 
 class Operations(TorchDispatchMode):
@@ -66,14 +62,14 @@ def test_inference_takes_few_operations_and_bytes_beside_the_customary(prepare, 
 
 
 @pytest.mark.parametrize("kind", ["masks", "pixels"])
-def test_a_vocabulary_eight_times_as_large_takes_at_most_eight_times_the_operations(kind):
+def test_a_vocabulary_eight_times_as_large_takes_eight_times_the_work(kind):
     prepare, side = getattr(bench_inference, kind), getattr(bench_inference, f"{kind[:-1]}_tiles")
     few, many = (count(side, prepare(height=96, width=144, classes=classes))[0] for classes in (100, 800))
     assert 0 < many <= 8 * few
 
 
 def test_a_sparse_trunk_multiplies_by_the_remaining_weights_only(monkeypatch):
-    backbone = ClipBackbone(SMALL).eval()
+    backbone = ClipBackbone(ARCHITECTURE).eval()
     for weight in get_convolutions(backbone).values():
         weight.data.mul_(torch.rand_like(weight) < 0.1)
     trunk = sparsify(backbone)
@@ -94,7 +90,7 @@ def test_a_sparse_trunk_multiplies_by_the_remaining_weights_only(monkeypatch):
     assert sum(done) < 0.12 * sum(dense.values())
 
 
-def test_the_evaluator_holds_three_quarters_of_the_bytes_a_pixel_that_the_customary_count_holds():
+def test_the_evaluator_holds_three_quarters_of_the_customary_bytes():
     images, classes = bench_evaluation.images(400, 600, 150, 1)
     peaks = []
     for side in (bench_evaluation.opentrans, bench_evaluation.detectron2_counting):
@@ -105,7 +101,7 @@ def test_the_evaluator_holds_three_quarters_of_the_bytes_a_pixel_that_the_custom
     assert peaks[0] <= 0.75 * peaks[1]
 
 
-def test_twenty_regions_take_hardly_more_calls_than_one_and_a_third_of_the_loops_multiplications():
+def test_twenty_regions_take_few_calls_and_a_third_of_the_work_of_a_loop():
     pool, features, masks = bench_training.regions(20)
     twenty = count(bench_training.batched_regions, (pool, features, masks))
     one = count(bench_training.batched_regions, (pool, features, masks[:, :1]))
@@ -124,7 +120,7 @@ def test_a_frozen_step_takes_the_counted_share_of_the_multiplications(share):
     assert frozen.get_total_flops() / full.get_total_flops() == pytest.approx(counted, abs=0.01)
 
 
-def test_decoding_a_label_map_takes_as_many_calls_for_two_hundred_segments_as_for_two(tmp_path):
+def test_decoding_two_hundred_segments_takes_as_many_calls_as_two(tmp_path):
     calls = []
     for segments in (2, 200):
         table = np.array([(0, 255, 0), *((index, index % 133, index) for index in range(1, segments + 1))], np.uint32)
@@ -156,5 +152,5 @@ def test_the_script_for_the_gpu_runs_on_the_cpu():
         "masks", "masks of noise", "pixels", "pixels of noise", "20 regions", "training step"
     }  # fmt: skip
     assert all(float(row["ms"]) > 0 for row in rows)
-    rows = bench_gpu.compare_settings(device, 1, side=64, batch=1, compiled=(False,), architecture=SMALL)
+    rows = bench_gpu.compare_settings(device, 1, side=64, batch=1, compiled=(False,), architecture=ARCHITECTURE)
     assert len({(row["channels-last"], row["AMP"], row["step"]) for row in rows}) == len(rows) == 12

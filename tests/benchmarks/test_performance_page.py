@@ -48,6 +48,7 @@ def test_a_goal_measured_while_others_used_the_machine_says_so():
     assert page._load(make_record(1, 1, {}) | {"load": 7.0}) == "7.0 (shared machine)"
 
 
+@pytest.mark.workflow
 def test_the_page_is_what_the_results_give():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.page", "--check"], cwd=ROOT, capture_output=True, text=True

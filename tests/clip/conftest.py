@@ -5,21 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
+from builders import ARCHITECTURE, IGNORE, write_prepared
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import Architecture, Teacher
-from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
+from opentrans.data.prepared import PreparedDataset
 from opentrans.system.files import write_csv, write_json
-
-IGNORE = 255
 
 
 @pytest.fixture(scope="session")
 def architecture() -> Architecture:
-    return {
-        "embed_dim": 32,
-        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-    }
+    return ARCHITECTURE
 
 
 @pytest.fixture(scope="session")
@@ -36,24 +31,20 @@ def teacher(architecture) -> Teacher:
 @pytest.fixture
 def prepared(tmp_path) -> PreparedDataset:
     """Three images of 40 x 48 pixels with two classes; the second image is wholly ignored."""
-    rng, folder = np.random.default_rng(0), tmp_path / "prepared"
-    (folder / "labels").mkdir(parents=True)
-    rows = []
+    rng = np.random.default_rng(0)
+    images, labels, segments = [], [], []
     for index in range(3):
         label = np.full((40, 48), IGNORE, np.uint8)
         if index != 1:
             label[2:20, 3:30], label[25:40, 10:48] = 0, 1
-        segments = np.where(label == 1, 7, 0).astype(np.uint16)
-        segments[2:20, 3:15], segments[2:20, 15:30] = (3, 4) if index != 1 else (0, 0)
-        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-        Image.fromarray(label).save(folder / "labels" / f"{index}.png")
-        Image.fromarray(segments).save(folder / f"segments{index}.png")
-        paths = {"image": f"{index}.png", "label": f"labels/{index}.png", "segments": f"segments{index}.png"}
-        size = {"height": 40, "width": 48, "image_sha256": "", "label_sha256": ""}
-        rows.append({"image_id": index, **paths, **size})
-    write_csv(folder / "index.csv", INDEX_FIELDS, rows)
-    Vocabulary("toy", (("red circle", "disc"), ("sand",)), IGNORE).write(folder / "vocabulary.json")
-    return PreparedDataset.open(folder)
+        numbers = np.where(label == 1, 7, 0)
+        numbers[2:20, 3:15], numbers[2:20, 15:30] = (3, 4) if index != 1 else (0, 0)
+
+        images.append(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8))
+        labels.append(label)
+        segments.append(numbers)
+    names = (("red circle", "disc"), ("sand",))
+    return write_prepared(tmp_path / "prepared", images, labels, names, "toy", segments)
 
 
 @pytest.fixture

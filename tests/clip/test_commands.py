@@ -59,7 +59,7 @@ def test_embed_regions_follows_the_configuration(config, teacher, prepared, tmp_
     assert (loaded.kind, loaded.encoding, loaded.region.tolist()) == ("segment", "crop", [3, 4, 7, 3, 4, 7])
 
 
-def test_embed_vocabularies_writes_a_file_for_each_data_set_and_kind_of_prompts(config, teacher, prepared, tmp_path):
+def test_embed_vocabularies_writes_a_file_a_data_set_and_kind_of_prompts(config, teacher, prepared, tmp_path):
     teacher.save(tmp_path / "t.safetensors")
     path = prepared.folder / "vocabulary.json"
     words = ("--teacher", tmp_path / "t.safetensors", "--vocabularies", f"a={path}", f"b={path}")

@@ -1,5 +1,6 @@
 """The mini teacher's training does not resume: killed or stopped, it leaves nothing and starts anew to one end."""
 
+import json
 import os
 import signal
 import time
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from builders import ARCHITECTURE, SMALL
 from killing import count_moments, draw_moments, kill_at, run_child, watch_calls
 from opentrans import cli
 from opentrans.clip import pretraining
 from opentrans.system.files import sha256
 from opentrans.system.signals import INTERRUPTED_STATUS
-from small_settings import SMALL
+
+pytestmark = pytest.mark.workflow
 
 CONFIG = (
     SMALL
@@ -21,11 +24,8 @@ threads: {teacher: 1, run: 1, subnetwork: 1}
 teacher:
   templates: ["{}"]
   pretraining: {iterations: 4, batch_size: 8, lr: 0.001, warmup_iterations: 1}
-  architecture:
-    embed_dim: 32
-    vision_cfg: {image_size: 64, layers: [1, 1, 1, 1], width: 8, patch_size: null, head_width: 32}
-    text_cfg: {context_length: 16, vocab_size: 49408, width: 32, heads: 2, layers: 1}
 """
+    + f"  architecture: {json.dumps(ARCHITECTURE)}\n"
 )
 NAMES = ("teacher.safetensors", "log.csv", "zero_shot.json")
 
@@ -58,9 +58,7 @@ def test_a_killed_training_of_the_teacher_starts_anew_to_the_same_bytes(train, t
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_training_of_the_teacher_at_once_with_its_own_status(
-    train, tmp_path, monkeypatch, capfd, number
-):
+def test_a_signal_ends_the_teachers_training_with_a_status_of_its_own(train, tmp_path, monkeypatch, capfd, number):
     step, steps = pretraining._step, []
 
     def signal_in_the_second(*arguments):

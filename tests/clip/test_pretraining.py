@@ -34,7 +34,7 @@ def test_with_distinct_captions_the_loss_is_clips():
     assert contrastive_loss(images, texts, target, torch.tensor(7.0)).item() == pytest.approx(expected.item())
 
 
-def test_with_shared_captions_the_loss_is_the_double_loop_of_its_definition():
+def test_the_loss_with_shared_captions_is_its_definitions_double_loop():
     images, texts, index = unit_rows(5, 0), unit_rows(2, 1), [0, 1, 1, 0, 1]
     exponent = [[math.exp(3 * float(i @ t)) for t in texts] for i in images]
     of_image = -sum(math.log(exponent[k][index[k]] / sum(exponent[k])) for k in range(5)) / 5
@@ -47,7 +47,7 @@ def test_with_shared_captions_the_loss_is_the_double_loop_of_its_definition():
     assert found.item() == pytest.approx((of_image + of_text) / 2)
 
 
-def test_the_compact_table_encodes_the_same_and_its_training_reaches_the_full_table(architecture):
+def test_the_compact_table_encodes_the_same_and_trains_the_full_table(architecture):
     clip = make_teacher(architecture, 0).clip
     tokens = SimpleTokenizer(context_length=16)(["a red circle", "sand"])
     before = clip.token_embedding.weight.clone()
@@ -76,7 +76,7 @@ def test_every_image_comes_once_before_any_comes_again():
     assert order[:10] != order[10:]
 
 
-def test_the_same_seed_gives_the_same_initial_weights_and_leaves_the_global_generator_alone(architecture):
+def test_the_seed_decides_initial_weights_and_no_global_generator(architecture):
     torch.manual_seed(123)
     expected = torch.rand(1)
     torch.manual_seed(123)
@@ -131,7 +131,7 @@ def test_accuracy_counts_only_the_candidates_and_the_chosen_images():
         get_accuracy(scores, truth, ~chosen & chosen, [0])
 
 
-def test_the_zero_shot_questions_part_held_out_from_captioned_and_crops_from_all(teacher, captions):
+def test_zero_shot_questions_part_held_out_from_captioned_things(teacher, captions):
     found = assess_zero_shot(teacher, read_images(captions, "test", 64), CaptionedNames.read(captions))
     shown = {title: (entry["images"], entry["candidates"]) for title, entry in found.items()}
     assert shown == {

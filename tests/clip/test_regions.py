@@ -34,7 +34,7 @@ def test_regions_by_class_are_all_pixels_of_each_class_but_the_ignored():
     assert (masks[1] == (LABEL == 2)).all()
 
 
-def test_regions_by_segment_have_the_class_of_their_pixels_and_no_ignored_pixel():
+def test_regions_by_segment_have_their_pixels_class_and_none_ignored():
     numbers, classes, masks = get_regions(LABEL, SEGMENTS, "segment", ignore=9)
     assert (numbers.tolist(), classes.tolist()) == ([3, 5, 8], [2, 0, 2])
     assert [mask.sum() for mask in masks] == [2, 3, 3]
@@ -113,7 +113,7 @@ def test_mask_pooling_tells_the_regions_of_an_image_apart(teacher):
 
 @pytest.mark.parametrize(("kind", "regions"), [("class", [0, 1, 0, 1]), ("segment", [3, 4, 7, 3, 4, 7])])
 @pytest.mark.parametrize("encoding", ["crop", "mask_pool"])
-def test_a_data_sets_embeddings_are_those_of_its_images_and_survive_the_disk(
+def test_embeddings_of_a_data_set_are_its_images_and_survive_the_disk(
     teacher, prepared, tmp_path, kind, regions, encoding
 ):
     embed_regions(teacher, prepared, kind, 1, encoding, batch_size=3).save(tmp_path / "r.safetensors")

@@ -19,7 +19,7 @@ def test_a_teacher_survives_the_disk_and_equal_teachers_are_equal_bytes(teacher,
     assert not any(weight.requires_grad for weight in loaded.parameters())
 
 
-def test_images_are_normalised_with_clips_statistics_and_embeddings_have_length_one(teacher):
+def test_images_are_normalised_as_clips_and_embeddings_have_length_one(teacher):
     grey = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1).expand(2, 3, 64, 64)
     assert teacher.normalize(grey).abs().max() < 1e-6
     white = teacher.normalize(torch.ones(1, 3, 1, 1)).flatten()

@@ -99,6 +99,7 @@ def embed_in_a_job(arguments):
     return TextEmbedder(path, folder=folder).embed(VOCABULARY, TEMPLATES).embeddings.numpy()
 
 
+@pytest.mark.workflow
 def test_jobs_that_embed_at_once_agree_and_leave_one_whole_entry(path, folder, caplog):
     with multiprocessing.get_context("fork").Pool(3) as pool:
         found = pool.map(embed_in_a_job, [(path, folder)] * 6, chunksize=1)

@@ -6,6 +6,8 @@ import pytest
 
 from clones import Clone
 
+pytestmark = pytest.mark.workflow
+
 LONG = {"iterations": 300, "checkpoint_every": 1000}
 TABLES = ("tables/table1.csv", "tables/table1.md", "tables/table1.tex", "results.csv", "metrics.json")
 
@@ -64,7 +66,7 @@ def cut_off(submitted, slurm, tmp_path):
     return clone
 
 
-def test_jobs_that_are_cancelled_or_preempted_mid_training_resume_to_the_same_bytes(cut_off, copy, slurm):
+def test_jobs_cancelled_or_preempted_mid_training_end_with_the_same_bytes(cut_off, copy, slurm):
     assert sorted(job["Restarts"] for job in slurm.describe("rule_train"))[-1] == "1"
     lengthen(copy).snakemake("training")
     for run in ("fcclip/dense/none", "deeplabv3/ours/alpha_bottom50"):

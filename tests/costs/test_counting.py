@@ -27,7 +27,7 @@ def test_the_four_cases_of_the_supplement(density, frozen, expected):
     assert training_cost(density, frozen) == pytest.approx(expected)
 
 
-def test_training_flops_of_full_fine_tuning_are_three_forward_passes_of_the_backbone():
+def test_training_flops_of_all_layers_are_three_forward_passes():
     assert training_flops(LAYERS, {}, [Phase(10)]) == 10 * 3 * (500 + 700 + 30)
 
 
@@ -63,7 +63,7 @@ def test_inference_costs_of_a_dense_run_are_the_totals():
     assert inference_costs(LAYERS, {}) == totals
 
 
-def test_the_paper_saves_a_share_of_the_trunk_and_the_exact_count_each_layers_own():
+def test_saved_flops_are_the_papers_share_or_each_layers_own():
     costs = inference_costs(LAYERS, HALF)
     assert costs["params"] == 1410 - 0.5 * 410
     assert costs["flops"] == 13050 - 0.5 * 3050

@@ -4,6 +4,7 @@ import torch
 from ptflops import get_model_complexity_info
 from torch import nn
 
+from builders import ARCHITECTURE
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.clip.text import TextEmbeddings
 from opentrans.costs.layer_costs import count_backbone, count_convolutions, count_macs, get_network, profile_target
@@ -11,18 +12,13 @@ from opentrans.costs.tables import read_densities, read_profile, require_layers,
 from opentrans.errors import UserError
 from opentrans.models.target import Target
 
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-}
-
 
 class PoolTarget(Target):
     """A backbone, one linear head used at test and one used only in training."""
 
     def __init__(self, output_stride=32):
         super().__init__()
-        self.backbone = ClipBackbone(TINY, output_stride)
+        self.backbone = ClipBackbone(ARCHITECTURE, output_stride)
         self.head, self.training_head = nn.Linear(256, 5), nn.Linear(256, 7)
 
     def network(self, images):
@@ -37,7 +33,7 @@ class PoolTarget(Target):
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_convolutions_sum_to_what_ptflops_counts(stride):
-    backbone = ClipBackbone(TINY, stride)
+    backbone = ClipBackbone(ARCHITECTURE, stride)
     macs = count_convolutions(backbone, 64, 96)
     options = {"as_strings": False, "print_per_layer_stat": False, "backend": "aten"}
     assert sum(macs.values()) == get_model_complexity_info(backbone, (3, 64, 96), **options)[0]
@@ -45,7 +41,7 @@ def test_convolutions_sum_to_what_ptflops_counts(stride):
 
 
 def test_one_convolution_by_hand():
-    macs = count_convolutions(ClipBackbone(TINY), 64, 96)
+    macs = count_convolutions(ClipBackbone(ARCHITECTURE), 64, 96)
     assert macs["conv1.weight"] == 3 * 4 * 9 * 32 * 48
 
 

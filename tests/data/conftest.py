@@ -3,15 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from opentrans.config import DataConfig, WorldConfig
-from opentrans.world.make import ADE847_SETS, SETS, make_world
+from builders import build_world_config
+from opentrans.config import DataConfig
+from opentrans.world.make import make_world
 
 
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("world") / "root"
-    images = dict.fromkeys((*SETS, *ADE847_SETS), 3)
-    make_world(WorldConfig(image_size=64, images=images, caption_images=4, caption_image_size=16), root)
+    changes = {"seed": 0, "caption_images": 4, "caption_image_size": 16}
+    make_world(build_world_config().model_copy(update=changes), root)
     return root
 
 

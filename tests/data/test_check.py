@@ -51,7 +51,7 @@ def test_everything_that_is_missing_is_told_with_what_to_do(settings, raw, capsy
     assert "5 of 8 are there" in out
 
 
-def test_of_a_half_unpacked_download_everything_that_is_missing_is_told_at_once(settings, raw, capsys):
+def test_a_half_unpacked_download_is_told_all_that_is_missing_at_once(settings, raw, capsys):
     shutil.rmtree(raw / "coco/panoptic_val2017")
     (raw / "coco/annotations/panoptic_val2017.json").unlink()
     assert check(settings) == 1

@@ -5,9 +5,9 @@ import sys
 import pytest
 import yaml
 
+from builders import SMALL
 from opentrans.config import parse_config
 from opentrans.data.downloads import describe_missing
-from small_settings import SMALL
 
 
 def configure(raw_root, *benchmarks, **data):
@@ -30,13 +30,13 @@ def test_missing_downloads_are_none_where_all_are_there(raw):
     assert "incomplete: cityscapes." in describe_missing(config)
 
 
-def test_missing_downloads_of_another_split_are_those_that_the_configuration_borrows(raw):
+def test_missing_downloads_of_a_borrowed_split_are_named(raw):
     shutil.rmtree(raw / "coco/train2017")
     assert describe_missing(configure(raw, "coco")) is not None
     assert describe_missing(configure(raw, "coco", splits={"coco_train": "val"})) is None
 
 
-def test_missing_downloads_do_not_matter_once_prepared_or_where_the_world_is_generated(tmp_path, monkeypatch):
+def test_missing_downloads_do_not_matter_once_prepared_or_generated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = configure(tmp_path / "absent", "pc59")
     for name in ("coco/train", "pc59/val"):
@@ -49,6 +49,7 @@ def test_missing_downloads_do_not_matter_once_prepared_or_where_the_world_is_gen
     assert describe_missing(configure("data/test/world", "ade150")) is None
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("module", ["torch", "numpy", "tqdm", "PIL"])
 def test_downloads_are_described_without_heavy_imports(module):
     program = f"import sys, opentrans.data.downloads; print({module!r} in sys.modules)"

@@ -120,7 +120,7 @@ def test_a_subset_is_accepted_only_when_the_configuration_says_so(dataset, confi
     assert json.loads((tmp_path / "out/stats.json").read_text())["images"] == whole - 1
 
 
-def test_of_a_whole_download_only_the_first_images_are_taken_where_the_configuration_says_so(config, raw, tmp_path):
+def test_a_limit_takes_only_the_first_images_of_a_whole_download(config, raw, tmp_path):
     (raw / "world.json").unlink()
     few = DataConfig(raw_root=str(raw), allow_subset=True, max_images=2)
     every = open_source("coco", "val", few.model_copy(update={"max_images": None}))

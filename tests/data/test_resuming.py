@@ -102,6 +102,7 @@ def _hold(path: Path, ready: Path) -> None:
         signal.pause()
 
 
+@pytest.mark.workflow
 def test_two_preparations_of_one_place_at_once_are_refused(config, tmp_path):
     (tmp_path / ".out.unfinished").mkdir()
     paths = tmp_path / ".out.unfinished/journal.jsonl", tmp_path / "ready"
@@ -134,10 +135,11 @@ def _prepare_slowly(config: DataConfig, out: Path) -> int:
     return 0
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize(
     ("number", "ending"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, INTERRUPTED_STATUS)]
 )
-def test_a_preparation_stopped_or_killed_leaves_no_result_no_lock_and_no_process(config, tmp_path, number, ending):
+def test_a_preparation_stopped_or_killed_leaves_no_result_and_no_process(config, tmp_path, number, ending):
     out = tmp_path / "out"
     pid = os.fork()
     if pid == 0:

@@ -87,8 +87,9 @@ def test_every_environment_but_detectron2s_is_named_by_a_rule():
     assert {name for name, commands in get_rules().items() if commands} == set(OURS)
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("name", OURS)
-def test_a_bare_interpreter_with_only_an_environments_packages_imports_what_its_rules_call(name, tmp_path):
+def test_an_environments_packages_alone_import_what_its_rules_call(name, tmp_path):
     create(tmp_path / "env", ENVIRONMENTS[name])
     sources = {path for command in get_rules()[name] for path in get_sources(command) if path.suffix == ".py"}
     package = ROOT / "src"
@@ -118,6 +119,7 @@ def snakemake(folder, *words, path, option=("--use-conda",)):
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.workflow
 def test_without_conda_the_flag_gives_snakemakes_own_clear_message(tmp_path):
     here = [part for part in os.environ["PATH"].split(os.pathsep) if shutil.which("conda", path=part) is None]
     result = snakemake(tmp_path, "-n", path=os.pathsep.join(here))
@@ -125,7 +127,8 @@ def test_without_conda_the_flag_gives_snakemakes_own_clear_message(tmp_path):
     assert "Is conda installed and accessible?" in result.stdout + result.stderr
 
 
-def test_jobs_run_in_their_environment_and_find_the_package_without_a_manual_step(tmp_path):
+@pytest.mark.workflow
+def test_jobs_run_in_their_environment_and_find_the_package(tmp_path):
     programs = install(tmp_path / "conda")
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     teacher = "results/nano/teacher/teacher.safetensors"
@@ -136,7 +139,8 @@ def test_jobs_run_in_their_environment_and_find_the_package_without_a_manual_ste
     assert (tmp_path / teacher).stat().st_size > 0
 
 
-def test_environments_are_made_ahead_of_the_run_and_detectron2s_is_none_of_them(tmp_path):
+@pytest.mark.workflow
+def test_environments_made_ahead_of_the_run_leave_detectron2s_out(tmp_path):
     programs = install(tmp_path / "conda")
     result = snakemake(tmp_path, "--conda-create-envs-only", path=os.pathsep.join([str(programs), os.environ["PATH"]]))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -144,6 +148,7 @@ def test_environments_are_made_ahead_of_the_run_and_detectron2s_is_none_of_them(
     assert sorted(made) == sorted(ENVIRONMENTS[name].read_text() for name in OURS)
 
 
+@pytest.mark.workflow
 def test_conda_can_be_asked_for_in_a_profile(tmp_path):
     profile = tmp_path / "profile"
     profile.mkdir()

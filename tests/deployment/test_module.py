@@ -7,6 +7,8 @@ import yaml
 
 from clones import NANO, ROOT, get_jobs
 
+pytestmark = pytest.mark.workflow
+
 WORKFLOW = """
 configfile: "mine.yaml"
 

@@ -49,6 +49,7 @@ def test_the_declared_minimum_is_one_and_the_same():
     assert declared == {f">={MINIMUM}"}
 
 
+@pytest.mark.workflow
 def test_the_environment_holds_nothing_that_computes(python):
     program = (
         "import importlib.util as u; print([n for n in ('torch', 'numpy', 'pandas', 'opentrans') if u.find_spec(n)])"
@@ -57,12 +58,14 @@ def test_the_environment_holds_nothing_that_computes(python):
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.workflow
 def test_the_mini_profile_is_planned(python, tmp_path):
     jobs = get_jobs(dry_run(python, tmp_path))
     assert jobs["train"] > 0
     assert jobs["total"] == sum(count for rule, count in jobs.items() if rule != "total")
 
 
+@pytest.mark.workflow
 def test_the_papers_profile_is_planned_and_missing_data_are_told(python, tmp_path):
     text = dry_run(python, tmp_path, "--configfile", ROOT / "config/paper.yaml")
     assert get_jobs(text)["import_teacher"] == 1
@@ -70,6 +73,7 @@ def test_the_papers_profile_is_planned_and_missing_data_are_told(python, tmp_pat
     assert "missing or incomplete: coco, cityscapes" in text
 
 
+@pytest.mark.workflow
 def test_doctor_works_there_and_says_what_is_missing(python, tmp_path):
     environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
     result = subprocess.run(

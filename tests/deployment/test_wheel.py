@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 from clones import ROOT
-from prediction.conftest import results  # noqa: F401
 
 pytestmark = pytest.mark.workflow
 
-HOSTS = ROOT / "tests/integrations"  # host_samples.py: somebody's model with a CLIP trunk
+# host_samples.py: somebody's model with a CLIP trunk; it imports builders.py
+HOSTS = f"{ROOT / 'tests/integrations'}:{ROOT / 'tests'}"
 PROJECT = """
 from host_samples import make_examples, make_host as build_model
 
@@ -91,7 +91,9 @@ def folder(tmp_path):
 def plan(programs, folder, *words):
     """``opentrans plan`` for the project's model."""
     options = ("--model", "my_project:build_model", "--prefix", "*.visual", "--layers", "conv", "--output", "plan.csv")
-    return call(programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS}")
+    return call(
+        programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS.parent}:{HOSTS}"
+    )
 
 
 def test_a_wheel_holds_the_files_that_are_no_modules(wheel):
@@ -123,10 +125,10 @@ def test_help_works_without_extras(programs, folder):
     assert Path(place.strip()).is_relative_to(programs.parent)
 
 
-def test_predict_works_without_extras(programs, results, folder):  # noqa: F811
+def test_predict_works_without_extras(programs, finished_profile, folder):
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     Image.fromarray(image).save(folder / "photo.jpg")
-    run = results / "training/deeplabv3/dense/none/seed0"
+    run = finished_profile / "training/deeplabv3/dense/none/seed0"
     words = ("photo.jpg", "--classes", "sky, dog|puppy, tree", "--run", run)
     result = call(programs / "opentrans", "predict", *words, folder=folder)
     assert result.returncode == 0, result.stderr
@@ -143,7 +145,7 @@ def test_the_plain_pytorch_program_of_the_docs_works_without_extras(programs, fo
     page = (ROOT / "docs/integrations.md").read_text()
     (program,) = re.findall(r"^## Plain PyTorch\n+```python\n(.*?)```", page, re.DOTALL | re.MULTILINE)
     (folder / "program.py").write_text(f"from pathlib import Path\n{subnetwork}\n{program}")
-    result = call(programs / "python", "program.py", folder=folder, PYTHONPATH=str(HOSTS))
+    result = call(programs / "python", "program.py", folder=folder, PYTHONPATH=HOSTS)
     assert result.returncode == 0, result.stderr
     assert re.match(r"0 weights outside the masks; \d+ layers frozen", result.stdout)
 

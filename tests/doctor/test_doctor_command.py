@@ -110,7 +110,7 @@ def test_file_systems_are_judged_together_only_where_they_are_one():
     assert [check.level for check in one] == ["problem", "ok"]
 
 
-def test_experiment_table_that_is_wrong_is_a_problem_and_the_rest_is_looked_at(paper, tmp_path):
+def test_experiment_table_that_is_wrong_does_not_end_the_look_at_the_rest(paper, tmp_path):
     wrong = paper.model_copy(update={"experiments": str(tmp_path / "absent.csv")})
     report = get_report(wrong, SERVER)
     assert report["plan"] == ["problem"]

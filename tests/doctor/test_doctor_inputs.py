@@ -4,6 +4,7 @@ import sys
 import pytest
 import yaml
 
+from builders import SMALL
 from opentrans.config import TeacherConfig, parse_config
 from opentrans.data.downloads import DOWNLOADS
 from opentrans.doctor import inputs
@@ -18,7 +19,6 @@ from opentrans.doctor.inputs import (
     is_cached,
     is_reachable,
 )
-from small_settings import SMALL
 
 URL = "https://example.org/clip/models/abc/RN50.pt"
 HUB = "timm/resnet50_clip.openai/"
@@ -52,7 +52,7 @@ def test_data_of_the_mini_world_are_generated(config, tmp_path):
 
 
 @pytest.mark.parametrize("light", [False, True])
-def test_data_that_are_incomplete_are_a_problem_with_and_without_the_readers(config, tmp_path, monkeypatch, light):
+def test_data_that_are_incomplete_are_a_problem_also_without_readers(config, tmp_path, monkeypatch, light):
     if light:
         monkeypatch.setattr(inputs, "READERS", ("no_such_package",))
     (tmp_path / "raw/coco").mkdir(parents=True)

@@ -117,7 +117,7 @@ def test_partition_that_is_not_there_or_not_named_is_a_problem():
     assert get_levels([GPU_NODE], replace(TRAIN, partition="")) == ["ok", "problem"]
 
 
-def test_cluster_that_does_not_answer_is_a_warning_and_one_without_nodes_a_problem():
+def test_cluster_without_an_answer_is_a_warning_without_nodes_a_problem():
     assert get_levels(None, TRAIN) == ["warning"]
     assert get_levels([], TRAIN) == ["problem"]
 

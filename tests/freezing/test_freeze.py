@@ -4,15 +4,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from builders import ARCHITECTURE
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.errors import UserError
 from opentrans.freezing.apply import apply_freeze_plan
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
 
-ARCHITECTURE = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-}
 FROZEN = ("conv2.weight", "layer1.0.conv2.weight", "layer4.0.downsample.0.weight")
 
 

@@ -4,15 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from builders import ARCHITECTURE, build_subnetwork
 from opentrans.clip.backbone import ClipBackbone, get_prunable
-from opentrans.pruning.magnitude import random_masks
-from opentrans.pruning.subnetwork import Subnetwork
 
-ARCHITECTURE = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
 PREFIX = "backbone.clip_model.visual"
 CLASSES, SIDE = 4, 32
 
@@ -51,10 +45,8 @@ def make_host(seed=0):
 def make_subnetwork(density=0.3, seed=7):
     torch.manual_seed(seed)
     backbone = ClipBackbone(ARCHITECTURE)
-    weights = get_prunable(backbone)
-    kept = round(density * sum(weight.numel() for weight in weights.values()))
-    masks = random_masks({name: tuple(weight.shape) for name, weight in weights.items()}, kept, seed)
-    return Subnetwork.of_backbone(backbone, masks)
+    total = sum(weight.numel() for weight in get_prunable(backbone).values())
+    return build_subnetwork(backbone, round(density * total), seed)
 
 
 def make_examples(count=12, seed=1):

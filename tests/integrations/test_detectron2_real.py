@@ -188,7 +188,7 @@ def evaluate_fcclip(model, name):
     return result["sem_seg"]["mIoU"], confusion
 
 
-def test_fcclip_trains_and_is_evaluated_with_our_subnetwork_in_its_backbone(fcclip, tmp_path):
+def test_fcclip_trains_and_is_evaluated_with_our_subnetwork(fcclip, tmp_path):
     """Its trunk is frozen: masks and weights must survive; its head learns, under a plan from the second step on."""
     from opentrans.integrations.detectron2 import register_benchmarks
 
@@ -216,5 +216,6 @@ def test_fcclip_trains_and_is_evaluated_with_our_subnetwork_in_its_backbone(fccl
         fcclip.get_parameter(weight).requires_grad_(True)
 
 
+@pytest.mark.workflow
 def test_two_processes_train_as_one(tmp_path, subnetwork):
     check_two_processes("detectron2", tmp_path, subnetwork)

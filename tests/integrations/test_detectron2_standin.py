@@ -109,7 +109,7 @@ def test_the_seven_benchmarks_are_registered(tmp_path):
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     from opentrans.integrations.detectron2 import register_benchmarks
-    from opentrans.integrations.detectron2.datasets import BENCHMARKS
+    from opentrans.integrations.detectron2.datasets import _BENCHMARKS as BENCHMARKS
 
     folder = cases.make_prepared(tmp_path, BENCHMARKS)
     names = register_benchmarks(folder)

@@ -9,7 +9,7 @@ from opentrans.errors import UserError
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-def test_lightning_keeps_masks_and_plan_over_training_checkpoint_and_resume(tmp_path, subnetwork):
+def test_lightning_keeps_masks_and_plan_over_checkpoint_and_resume(tmp_path, subnetwork):
     straight = fit(tmp_path / "straight", lightning_callbacks(subnetwork, 2), 5)
     assert count_revived(straight, subnetwork, f"host.{PREFIX}") == 0
     paths = sorted((tmp_path / "straight").glob("*.ckpt"))

@@ -4,6 +4,8 @@ import pytest
 from host_samples import PREFIX
 from two_processes import check
 
+pytestmark = pytest.mark.workflow
+
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_lightning_in_two_processes_trains_as_in_one(tmp_path, subnetwork):

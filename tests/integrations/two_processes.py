@@ -83,7 +83,9 @@ def read(model):
 
 def check(kind, folder, subnetwork, prefix=PREFIX):
     """Both processes end with the same weights, those of one process alone, and zero outside the masks."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    shared = str(Path(__file__).parents[1])  # builders.py
+    paths = os.pathsep.join(filter(None, [shared, os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     command = [*RUNNER, __file__, kind, str(folder)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert result.returncode == 0, result.stderr

@@ -2,10 +2,9 @@ from typing import Any
 
 import pytest
 import torch
-from model_samples import ARCHITECTURE, CLASSES, make_settings
-from torch.nn import functional as F
+from model_samples import CLASSES, make_settings
 
-from opentrans.clip.teacher import Teacher
+from builders import build_teacher, draw_directions
 from opentrans.clip.text import TextEmbeddings
 from opentrans.models.registry import build_target
 
@@ -18,14 +17,12 @@ def _one_thread_and_a_seed():
 
 @pytest.fixture(scope="session")
 def teacher():
-    torch.manual_seed(1)
-    return Teacher(ARCHITECTURE)
+    return build_teacher(1)
 
 
 @pytest.fixture(scope="session")
 def text():
-    directions = torch.randn(CLASSES, 32, generator=torch.Generator().manual_seed(2))
-    return TextEmbeddings(F.normalize(directions, dim=-1), torch.arange(CLASSES))
+    return TextEmbeddings(draw_directions(CLASSES, 2), torch.arange(CLASSES))
 
 
 @pytest.fixture

@@ -3,16 +3,11 @@
 from typing import Any
 
 import torch
-from torch.nn import functional as F
 
+from builders import draw_directions
 from opentrans.config import OptimizerConfig, TargetConfig, TrainingConfig
 from opentrans.models.target import IGNORE, Batch, Regions
 
-ARCHITECTURE = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
 TRAINING = TrainingConfig(
     iterations=1, warmup_iterations=0, batch_size=2, crop_size=64, optimizer=OptimizerConfig(name="adamw", lr=1e-3)
 )
@@ -51,9 +46,9 @@ def make_batch(images: int = 2, side: int = 64) -> Batch:
 
 def _regions(label, seed: int) -> Regions:
     classes = label.unique()
-    embeddings = torch.randn(len(classes), 32, generator=torch.Generator().manual_seed(seed))
     known = torch.ones(len(classes), dtype=torch.bool)
-    return Regions(torch.stack([label == c for c in classes]), classes, F.normalize(embeddings, dim=-1), known)
+    masks = torch.stack([label == c for c in classes])
+    return Regions(masks, classes, draw_directions(len(classes), seed), known)
 
 
 def split_batch(batch: Batch) -> list[Batch]:

@@ -3,27 +3,20 @@ import argparse
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from builders import write_prepared
 from opentrans.commands import compare_backbones
-from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.errors import UserError
 from opentrans.runs.find import find_run
-from opentrans.system.files import read_json, write_csv
+from opentrans.system.files import read_json
 from opentrans.system.tensors import load_tensors, save_tensors
 
 
 def make_images(folder, count):
-    folder.mkdir(parents=True)
-    generator, rows = np.random.default_rng(0), []
-    for index in range(count):
-        side = 40 + 8 * index
-        Image.fromarray(generator.integers(0, 255, (side, 64, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-        row = {"image_id": index, "image": f"{index}.png", "label": f"{index}.png", "height": side, "width": 64}
-        rows.append({field: row.get(field, "") for field in INDEX_FIELDS})
-    write_csv(folder / "index.csv", INDEX_FIELDS, rows)
-    Vocabulary("coco", (("sky",),), 255).write(folder / "vocabulary.json")
-    return folder
+    """Images of different heights."""
+    generator = np.random.default_rng(0)
+    images = [generator.integers(0, 255, (40 + 8 * index, 64, 3), dtype=np.uint8) for index in range(count)]
+    return write_prepared(folder, images, [image[..., 0] for image in images], (("sky",),)).folder
 
 
 def compare(found, dataset, output, checkpoint=None):
@@ -38,9 +31,9 @@ def compare(found, dataset, output, checkpoint=None):
 
 
 @pytest.fixture
-def disturbed(results, tmp_path):
+def disturbed(finished_profile, tmp_path):
     """The FC-CLIP run with other backbone weights."""
-    tensors, metadata = load_tensors(results / "training/fcclip/dense/none/seed0/checkpoint.safetensors", "")
+    tensors, metadata = load_tensors(finished_profile / "training/fcclip/dense/none/seed0/checkpoint.safetensors", "")
     torch.manual_seed(0)
     for name, value in tensors.items():
         if name.startswith("model.backbone.") and value.ndim == 4:
@@ -49,8 +42,11 @@ def disturbed(results, tmp_path):
     return tmp_path / "disturbed.safetensors"
 
 
-def test_an_untouched_backbone_is_clips_and_a_disturbed_one_is_not(results, tmp_path, disturbed):
-    found, dataset = find_run(results / "training/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 6)
+def test_an_untouched_backbone_is_clips_and_a_disturbed_one_is_not(finished_profile, tmp_path, disturbed):
+    found, dataset = (
+        find_run(finished_profile / "training/fcclip/dense/none/seed0"),
+        make_images(tmp_path / "images", 6),
+    )
     same = compare(found, dataset, tmp_path / "same.json")
     assert {name: same[name] for name in ("target", "subnetwork", "freeze", "seed", "images")} == {
         "target": "fcclip",
@@ -68,7 +64,10 @@ def test_an_untouched_backbone_is_clips_and_a_disturbed_one_is_not(results, tmp_
         assert other[name] < 0.99
 
 
-def test_too_few_images_are_refused_by_name(results, tmp_path):
-    found, dataset = find_run(results / "training/fcclip/dense/none/seed0"), make_images(tmp_path / "images", 3)
+def test_too_few_images_are_refused_by_name(finished_profile, tmp_path):
+    found, dataset = (
+        find_run(finished_profile / "training/fcclip/dense/none/seed0"),
+        make_images(tmp_path / "images", 3),
+    )
     with pytest.raises(UserError, match=r"index\.csv: 3 images"):
         compare(found, dataset, tmp_path / "same.json")

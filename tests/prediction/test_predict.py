@@ -24,15 +24,15 @@ def photo(tmp_path):
     return path
 
 
-def predict(results, *arguments, run="han"):
-    place = results / f"training/{run}/dense/none/seed0"
+def predict(finished_profile, *arguments, run="han"):
+    place = finished_profile / f"training/{run}/dense/none/seed0"
     return main(["predict", *map(str, arguments), "--run", str(place), "--device", "cpu"])
 
 
 @pytest.mark.parametrize("kind", ["han", "deeplabv3", "fcclip"])
-def test_every_target_segments_an_image_with_new_words(kind, results, photo, tmp_path, capsys, monkeypatch):
+def test_every_target_segments_an_image_with_new_words(kind, finished_profile, photo, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # nothing is taken from the working directory, no configuration either
-    assert predict(results, "photo.jpg", "--classes", WORDS, run=kind) == 0
+    assert predict(finished_profile, "photo.jpg", "--classes", WORDS, run=kind) == 0
     labels = Image.open("predictions/photo_labels.png")
     assert labels.mode == "P"
     values = np.asarray(labels)
@@ -47,7 +47,7 @@ def test_every_target_segments_an_image_with_new_words(kind, results, photo, tmp
     assert all(f"{float(row['share']):.1%}" in out for row in rows if int(row["pixels"]))
 
 
-def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration(results, photo):
+def test_a_prediction_is_the_targets_own_with_its_configurations_prompts(finished_profile, photo):
     import torch
 
     from opentrans.clip.teacher import Teacher
@@ -55,7 +55,7 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     from opentrans.evaluation.evaluate import resize_image
     from opentrans.evaluation.loading import load_run
 
-    found, vocabulary = find_run(results / "training/fcclip/dense/none/seed0"), parse_classes(WORDS)
+    found, vocabulary = find_run(finished_profile / "training/fcclip/dense/none/seed0"), parse_classes(WORDS)
     image = read_image(photo)
     text = embed_vocabulary(Teacher.load(found.teacher), vocabulary, found.config.teacher.templates)
     with torch.inference_mode():
@@ -63,12 +63,12 @@ def test_the_prediction_is_the_targets_own_with_the_prompts_of_its_configuration
     segmenter = load_segmenter(found, vocabulary)
     assert len(segmenter.classes.embeddings) == 5  # one for each synonym
     np.testing.assert_array_equal(segmenter(image), expected)
-    plain = load_segmenter(find_run(results / "training/han/dense/none/seed0"), vocabulary)
+    plain = load_segmenter(find_run(finished_profile / "training/han/dense/none/seed0"), vocabulary)
     assert len(plain.classes.embeddings) == 3
 
 
-def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkeypatch):
-    segmenter = load_segmenter(find_run(results / "training/han/dense/none/seed0"), parse_classes(WORDS))
+def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(finished_profile, monkeypatch):
+    segmenter = load_segmenter(find_run(finished_profile / "training/han/dense/none/seed0"), parse_classes(WORDS))
     seen = []
     predict_as_is = segmenter.target.predict
 
@@ -82,8 +82,8 @@ def test_a_large_image_is_reduced_to_the_size_that_the_run_knows(results, monkey
     assert seen == [((48, 96), (48, 96)), ((96, 192), (192, 384))]
 
 
-def test_an_image_is_segmented_from_python_as_a_file_a_picture_or_an_array(results, photo):
-    run = results / "training/han/dense/none/seed0"
+def test_an_image_is_segmented_from_python_as_a_file_a_picture_or_an_array(finished_profile, photo):
+    run = finished_profile / "training/han/dense/none/seed0"
     segmentation = opentrans.predict(photo, WORDS, run=run, device="cpu")
     assert segmentation.names == ["sky", "dog", "zebra"]
     assert segmentation.labels.shape == (50, 70)
@@ -101,13 +101,13 @@ def test_an_array_that_is_no_rgb_image_is_refused(image):
         get_image(image)
 
 
-def test_a_folder_is_segmented_without_what_was_written_there_before(results, photo, tmp_path):
+def test_a_folder_is_segmented_without_what_was_written_there_before(finished_profile, photo, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     for name in ("a.png", "b.jpg", "b.png", "a_overlay.png", "notes.txt"):
         (folder / name).write_bytes(photo.read_bytes())
     assert list(find_images([folder, folder / "a.png"])) == ["a", "b-1", "b-2"]
-    assert predict(results, folder, "--classes", WORDS, "--output-dir", folder) == 0
+    assert predict(finished_profile, folder, "--classes", WORDS, "--output-dir", folder) == 0
     assert len(list(folder.glob("*_labels.png"))) == 3
 
 
@@ -139,7 +139,7 @@ def test_words_that_make_no_vocabulary_are_refused(text):
         parse_classes(text)
 
 
-def test_bad_input_is_named_before_anything_is_loaded(results, photo, tmp_path, capsys, monkeypatch):
+def test_bad_input_is_named_before_anything_is_loaded(finished_profile, photo, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("opentrans.prediction.segment.load_segmenter", lambda *_: pytest.fail("loaded"))
     (tmp_path / "broken.jpg").write_bytes(photo.read_bytes()[:200])
     (tmp_path / "empty").mkdir()
@@ -148,14 +148,14 @@ def test_bad_input_is_named_before_anything_is_loaded(results, photo, tmp_path, 
         (tmp_path / "broken.jpg", "cannot be read as an image"),
         (tmp_path / "empty", "holds no image"),
     ):
-        assert predict(results, path, "--classes", WORDS) == 2
+        assert predict(finished_profile, path, "--classes", WORDS) == 2
         assert message in capsys.readouterr().err
-    assert predict(results, photo, "--classes", WORDS, "--alpha", 3) == 2
-    assert main(["predict", str(photo), "--classes", WORDS, "--run", str(results)]) == 2
+    assert predict(finished_profile, photo, "--classes", WORDS, "--alpha", 3) == 2
+    assert main(["predict", str(photo), "--classes", WORDS, "--run", str(finished_profile)]) == 2
     assert "take one of the runs in it" in capsys.readouterr().err
 
 
-def test_the_overlay_mixes_colours_at_the_images_place_and_keeps_small_ones_readable():
+def test_the_overlay_mixes_colours_and_keeps_small_images_readable():
     labels = np.zeros((600, 500), int)
     labels[:, 250:] = 1
     image = np.full((600, 500, 3), 100, np.uint8)

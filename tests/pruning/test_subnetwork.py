@@ -176,7 +176,7 @@ def test_a_keeper_refuses_masks_that_do_not_fit(backbone):
         MaskKeeper(get_prunable(backbone), masks)
 
 
-def test_removed_weights_are_kept_beside_the_masks_and_survive_the_round_trip(backbone, subnetwork, tmp_path):
+def test_removed_weights_are_kept_beside_masks_and_survive_the_disk(backbone, subnetwork, tmp_path):
     for name, weight in get_prunable(backbone).items():
         assert torch.equal(subnetwork.removed[name], weight.detach()[~subnetwork.masks[name]])
     subnetwork.save(tmp_path / "one.safetensors")

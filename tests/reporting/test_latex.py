@@ -8,6 +8,8 @@ import pytest
 from opentrans.reporting.cells import Cell, Column, Table
 from opentrans.reporting.tables import write_caption, write_table
 
+pytestmark = pytest.mark.workflow
+
 DOCUMENT = (
     r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage{booktabs,graphicx}\begin{document}%s\end{document}"
 )

@@ -106,7 +106,7 @@ def test_a_value_and_the_papers_share_a_cell(make_page):
     assert table2[2] == ["Dense ", "– 46.0 ", "80 – "]
 
 
-def test_the_page_shows_captions_configuration_versions_cost_and_how_to_make_it_again(make_page, config):
+def test_the_page_shows_captions_settings_versions_cost_and_commands(make_page, config):
     words = " ".join(" ".join(Page(make_page()).words).split())
     for expected in (
         "What a reader must know.", "Some images.", "prune_share: 0.1", describe_commit().split()[0],
@@ -181,7 +181,7 @@ def test_wrong_files_of_a_report_are_named(files):
         page.read_figure(files / "absent.svg", {})
 
 
-def test_machine_and_commit_are_described_without_names_of_people_and_places(tmp_path):
+def test_machine_and_commit_are_described_without_names_of_people(tmp_path):
     assert set(describe_hardware()) >= {"cores", "system"}
     assert describe_versions()["Python"].startswith("3.")
     assert describe_commit(tmp_path).startswith("unknown")

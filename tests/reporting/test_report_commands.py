@@ -4,12 +4,12 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from builders import write_prepared
 from opentrans.clip.text import TextEmbeddings
-from opentrans.data.prepared import INDEX_FIELDS, Vocabulary
 from opentrans.errors import UserError
 from opentrans.freezing.plan import PLAN_FIELDS
+from opentrans.models.target import Target
 from opentrans.system.files import read_json, sha256, write_csv
 from opentrans.system.tensors import load_tensors
 
@@ -75,7 +75,10 @@ def test_count_costs_refuses_a_plan_of_another_backbone(config, files):
         count(config, files, *IDENTITY, "--plan", files / "plan.csv")
 
 
-class AlwaysClassOne(torch.nn.Module):
+class AlwaysClassOne(Target):
+    def loss(self, batch):
+        raise NotImplementedError
+
     def predict(self, image, classes, size):
         return torch.ones(size, dtype=torch.long)
 
@@ -83,14 +86,8 @@ class AlwaysClassOne(torch.nn.Module):
 @pytest.fixture
 def prepared_benchmark(tmp_path):
     """A prepared data set of one image: half of class 0, half of class 1."""
-    folder = tmp_path / "prepared"
-    folder.mkdir()
-    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / "image.png")
-    Image.fromarray(np.repeat([[0], [0], [1], [1]], 4, 1).astype(np.uint8)).save(folder / "label.png")
-    row = dict.fromkeys(INDEX_FIELDS, "") | {"image_id": "p0", "image": "image.png", "label": "label.png"}
-    row |= {"height": 4, "width": 4}
-    write_csv(folder / "index.csv", INDEX_FIELDS, [row])
-    Vocabulary("coco", (("sky",), ("tree",)), 255).write(folder / "vocabulary.json")
+    image, label = np.zeros((4, 4, 3), np.uint8), np.repeat([[0], [0], [1], [1]], 4, 1)
+    folder = write_prepared(tmp_path / "prepared", [image], [label], (("sky",), ("tree",)), ids=["p0"]).folder
     TextEmbeddings(torch.eye(2), torch.arange(2)).save(tmp_path / "text.safetensors")
     (tmp_path / "run.safetensors").write_bytes(b"weights")
     return folder

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from builders import write_costs, write_evaluation
 from opentrans.errors import UserError
 from opentrans.reporting import tables
 from opentrans.reporting.cells import Cell, Column, Table, summarize
@@ -92,7 +93,7 @@ def test_unmeasured_and_unpublished_cells_are_empty(make_evidence, experiments):
     assert (row["ade847 paper"], row["mean paper"]) == ("", "")
 
 
-def test_training_flops_take_a_smaller_unit_where_the_papers_would_show_nothing(make_evidence, experiments):
+def test_training_flops_take_a_smaller_unit_where_they_are_few(make_evidence, experiments):
     evidence = make_evidence([0])
     row = get_row(build_table(2, experiments, evidence), "Han et al. + alpha")
     assert (row["Training FLOPs (T)"], row["Training FLOPs paper (P)"]) == ("5", "159.6")
@@ -182,7 +183,7 @@ def test_results_are_sorted_with_fixed_decimals_and_come_back(tmp_path, make_fil
     assert len(read_results(tmp_path / "a")) == len(evaluations)
 
 
-def test_wrong_files_are_named(tmp_path, paper_path, write_evaluation, write_costs):
+def test_wrong_files_are_named(tmp_path, paper_path):
     run = RunId("han", "ours", "none", 0)
     one = write_evaluation(tmp_path / "one.json", run, "coco", 1.0)
     two = write_evaluation(tmp_path / "two.json", run, "coco", 2.0)

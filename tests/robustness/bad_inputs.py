@@ -195,8 +195,11 @@ refused(LABEL, "three channels instead of one", "not a map of 8 x 8 whole number
 refused(LABEL, "another size than the index says", "not a map of 8 x 8 whole numbers")(
     lambda f: dataset(f, label=np.zeros((SIDE, 5), np.uint8)).label(0)
 )
-refused(LABEL, "one bit a pixel", "not a map of 8 x 8 whole numbers")(
+accepted(LABEL, "one bit a pixel", "read as stored", lambda value: value.max() == 0)(
     lambda f: dataset(f, label=np.zeros((SIDE, SIDE), bool)).label(0)
+)
+refused(LABEL, "JPEG named .png", "is JPEG, not PNG")(
+    lambda f: (dataset(f), saved(blank("L"), f / "l.png", format="JPEG"))[0].label(0)
 )
 refused(LABEL, "value outside the vocabulary", "label value 2 is outside the vocabulary")(
     lambda f: dataset(f, label=np.full((SIDE, SIDE), 2, np.uint8)).label(0)

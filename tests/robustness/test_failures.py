@@ -44,6 +44,7 @@ def save(checkpoints, iteration):
     checkpoints.save(iteration, lambda path: save_checkpoint(path, iteration, model, optimizer, {}))
 
 
+@pytest.mark.workflow
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(mount):
     checkpoints = CheckpointFolder(mount("size=1m") / "run.unfinished")
     save(checkpoints, 1)
@@ -71,6 +72,7 @@ def test_an_error_of_the_disk_at_any_step_keeps_what_was_there(tmp_path, monkeyp
     assert (tmp_path / "file").read_bytes() == b"before"
 
 
+@pytest.mark.workflow
 def test_a_read_only_output_is_found_out_before_the_training(mount):
     folder = mount("ro")
     checkpoints = CheckpointFolder(folder / "run.unfinished")
@@ -81,6 +83,7 @@ def test_a_read_only_output_is_found_out_before_the_training(mount):
         write_bytes(folder / "file", b"x")
 
 
+@pytest.mark.workflow
 def test_a_read_only_output_is_one_line_at_the_command_line(mount, capsys):
     folder = mount("ro")
     assert cli.main(["record-settings", "--output", str(folder / "settings.json")]) == 2
@@ -143,6 +146,7 @@ def _use_loader(_):
     list(torch.utils.data.DataLoader(_Dying(), num_workers=1, multiprocessing_context="fork"))
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("use", [_use_pool, _use_loader])
 def test_a_worker_process_that_is_killed_is_one_line(monkeypatch, capfd, use):
     """As the kernel's out-of-memory killer does it."""
@@ -170,6 +174,7 @@ def fork(action):
     return pid
 
 
+@pytest.mark.workflow
 def test_two_writers_of_one_artefact_leave_it_whole_at_every_moment(tmp_path):
     """Two jobs that make the same teacher cache: a reader finds one of the two, never a mixture."""
     path = tmp_path / "teacher.safetensors"
@@ -189,6 +194,7 @@ def test_two_writers_of_one_artefact_leave_it_whole_at_every_moment(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.workflow
 def test_a_living_writers_temporary_file_is_left_alone(tmp_path):
     ready = tmp_path / "ready"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save
 
+from builders import SMALL
 from opentrans.clip.captions import CaptionedNames, read_images
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
@@ -45,7 +46,6 @@ from opentrans.runs.paper import read_paper
 from opentrans.runs.provenance import read_record
 from opentrans.runs.table import read_experiments
 from opentrans.training.checkpoint import load_checkpoint
-from small_settings import SMALL
 from tools.readme import ShownResults
 
 CONFIG = load_config([ROOT / "config/mini.yaml"])

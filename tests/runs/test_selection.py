@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from builders import SMALL
 from opentrans.config import merge, parse_config
 from opentrans.runs.selection import Selection
 from opentrans.runs.table import Experiment, RunId
-from small_settings import SMALL
 
 TRAINING = {"iterations": 9, "warmup_iterations": 3, "batch_size": 1, "crop_size": 64}
 CHANGES = {
@@ -51,6 +51,7 @@ def inside(paths):
     return [Path(path).relative_to("results/test").as_posix() for path in paths]
 
 
+@pytest.mark.workflow
 def test_planning_loads_neither_torch_nor_pandas():
     code = "import sys, opentrans.runs.selection; print(*{'torch', 'pandas', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -64,7 +65,7 @@ def test_a_table_needs_the_evaluations_of_its_runs_on_every_benchmark(files):
     assert files.get_evaluations([4]) == []
 
 
-def test_a_table_needs_costs_of_runs_that_are_not_evaluated_but_none_of_joint_pruning(files):
+def test_a_table_needs_costs_of_unevaluated_runs_but_not_of_joint_pruning(files):
     assert inside(files.get_costs([4])) == [f"costs/han/dense/half/seed{seed}/costs.json" for seed in (0, 1)]
     assert files.get_costs([8]) == []
 
@@ -115,7 +116,7 @@ def test_without_a_warm_up_alpha_is_that_of_the_subnetwork(files):
     assert inside([files.get_fitted_weights(run)]) == ["subnetworks/ours/seed0/subnetwork.safetensors"]
 
 
-def test_removed_weights_are_needed_where_alpha_is_of_the_weights_before_the_mask(files):
+def test_removed_weights_are_needed_for_alpha_before_the_mask(files):
     before, masked = (
         SimpleNamespace(target="han", subnetwork="ours", seed="0", fitted=fitted)
         for fitted in ("before_mask", "masked")

@@ -8,20 +8,18 @@ import pytest
 import torch
 from torch import nn
 
+from builders import ARCHITECTURE
 from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.sparse import build
 from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.maps import LANES, Layout, Memory
 from opentrans.sparse.trunk import SparseTrunk, sparsify
 
-ARCHITECTURE = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-}
+TWO_BLOCKS = ARCHITECTURE | {"vision_cfg": ARCHITECTURE["vision_cfg"] | {"layers": [1, 2, 1, 1]}}
 
 
 def make_backbone(output_stride=32, density=0.1):
-    backbone = ClipBackbone(ARCHITECTURE, output_stride).eval()
+    backbone = ClipBackbone(TWO_BLOCKS, output_stride).eval()
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
@@ -137,7 +135,7 @@ def test_threads_may_share_a_trunk():
     assert all(torch.equal(a, b["res5"]) for a, b in zip(alone, together, strict=True))
 
 
-def test_buffers_are_used_again_once_nothing_refers_to_them_and_dropped_after_a_pass_without_use():
+def test_buffers_are_used_again_when_free_and_dropped_when_not_used():
     memory, layout = Memory(), Layout(2, 8, 16, 1)
     first = memory.take(layout)
     first.buffer.fill_(torch.nan)
@@ -162,7 +160,7 @@ def test_a_dense_trunk_is_left_as_it_is():
     assert sparsify(backbone) is backbone
 
 
-def test_without_a_compiler_the_trunk_is_left_as_it_is_and_a_warning_says_so(monkeypatch, caplog):
+def test_a_trunk_without_a_compiler_is_left_as_it_is_with_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("CXX", "no-such-compiler")
     build.load_kernel.cache_clear()
     backbone = make_backbone()
@@ -181,6 +179,7 @@ def test_a_compiler_that_fails_leaves_nothing_behind(monkeypatch, caplog, tmp_pa
     build.load_kernel.cache_clear()
 
 
+@pytest.mark.workflow
 def test_jobs_that_start_together_share_one_compiled_kernel(tmp_path):
     command = [sys.executable, "-c", "from opentrans.sparse.build import load_kernel; assert load_kernel()"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}

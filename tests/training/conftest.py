@@ -4,30 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from builders import build_region_embeddings, build_subnetwork, build_teacher, draw_directions, write_prepared
 from opentrans.clip.backbone import ClipBackbone, get_prunable
-from opentrans.clip.region_embeddings import RegionEmbeddings
-from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import OptimizerConfig, TrainingConfig
-from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
-from opentrans.data.regions import get_regions
 from opentrans.models.target import IGNORE, Normalize, Target
-from opentrans.pruning.magnitude import random_masks
 from opentrans.pruning.masks import MaskKeeper, dense_masks
 from opentrans.pruning.subnetwork import Subnetwork
-from opentrans.system.files import write_csv
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import TrainingRun
 
-ARCHITECTURE = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None, "head_width": 32},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
-}
 CLASSES, IMAGES = 4, 5
 
 
@@ -62,37 +51,24 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def teacher():
-    torch.manual_seed(0)
-    return Teacher(ARCHITECTURE)
+    return build_teacher()
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prepared")
-    generator, rows = np.random.default_rng(0), []
-    for index in range(IMAGES):
+    """Squares of 16 pixels, each of one class and its grey value, some of them ignored."""
+    generator, images, labels = np.random.default_rng(0), [], []
+    for _ in range(IMAGES):
         label = np.repeat(np.repeat(generator.integers(0, CLASSES + 1, (3, 4)), 16, 0), 16, 1).astype(np.uint8)
-        image = (label[..., None] * 40 + generator.integers(0, 40, (*label.shape, 3))).astype(np.uint8)
-        label[label == CLASSES] = 255
-        Image.fromarray(image).save(folder / f"{index}.png")
-        Image.fromarray(label).save(folder / f"{index}_label.png")
-        row = {"image_id": index, "image": f"{index}.png", "label": f"{index}_label.png", "height": 48, "width": 64}
-        rows.append({field: row.get(field, "") for field in INDEX_FIELDS})
-    write_csv(folder / "index.csv", INDEX_FIELDS, rows)
-    Vocabulary("test", tuple((f"class {index}",) for index in range(CLASSES)), 255).write(folder / "vocabulary.json")
-    return PreparedDataset.open(folder)
+        images.append((label[..., None] * 40 + generator.integers(0, 40, (*label.shape, 3))).astype(np.uint8))
+        labels.append(np.where(label == CLASSES, 255, label))
+    names = tuple((f"class {index}",) for index in range(CLASSES))
+    return write_prepared(tmp_path_factory.mktemp("prepared"), images, labels, names, "test")
 
 
 @pytest.fixture(scope="session")
 def embeddings(dataset):
-    rows = [
-        (record, int(name))
-        for record in range(len(dataset))
-        for name in get_regions(dataset.label(record), None, "class", 255)[0]
-    ]
-    record, region = torch.tensor(rows).T.contiguous()
-    vectors = F.normalize(torch.randn(len(rows), 32, generator=torch.Generator().manual_seed(1)), dim=-1)
-    return RegionEmbeddings(vectors, record, region, region.clone(), "class", "crop", len(dataset))
+    return build_region_embeddings(dataset, 1)
 
 
 @pytest.fixture
@@ -107,10 +83,8 @@ def make_run(teacher, data):
         target = PixelTarget(ClipBackbone.of_teacher(teacher))
         optimizer = OptimizerConfig(name="sgd", lr=0.05, weight_decay=0.01, milestones=[4], clip_norm=5.0)
         values = {"iterations": 6, "warmup_iterations": 2, "batch_size": 4, "crop_size": 48, "optimizer": optimizer}
-        shapes = {name: weight.shape for name, weight in get_prunable(target.backbone).items()}
-        subnetwork = Subnetwork.of_backbone(
-            target.backbone, random_masks(shapes, sum(shape.numel() for shape in shapes.values()) // 3, 0)
-        )
+        total = sum(weight.numel() for weight in get_prunable(target.backbone).values())
+        subnetwork = build_subnetwork(target.backbone, total // 3)
         subnetwork.apply_to(target.backbone)
         settings = TrainingConfig(**(values | {"log_every": 1, "checkpoint_every": 2} | changes))
         keeper = MaskKeeper(get_prunable(target.backbone), subnetwork.masks)
@@ -204,8 +178,7 @@ def project(tmp_path, teacher, dataset, embeddings):
     (project.folder / "config.yaml").write_text(CONFIG)
     (tmp_path / "prepared").symlink_to(dataset.folder)
     teacher.save(project.folder / "teacher.safetensors")
-    vectors = F.normalize(torch.randn(CLASSES, 32, generator=torch.Generator().manual_seed(2)), dim=-1)
-    TextEmbeddings(vectors, torch.arange(CLASSES)).save(project.folder / "text.safetensors")
+    TextEmbeddings(draw_directions(CLASSES, 2), torch.arange(CLASSES)).save(project.folder / "text.safetensors")
     embeddings.save(project.folder / "regions.safetensors")
     backbone = ClipBackbone.of_teacher(teacher)
     Subnetwork.of_backbone(backbone, dense_masks(backbone)).save(project.folder / "dense.safetensors")

@@ -50,7 +50,7 @@ def test_an_interrupted_run_ends_with_the_bytes_of_an_uninterrupted_one(make_run
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_memory_format_changes_the_order_of_the_weights_in_memory_and_nothing_else(make_run, tmp_path, optimizer):
+def test_the_memory_format_changes_the_order_in_memory_and_nothing_else(make_run, tmp_path, optimizer):
     make_run = partial(make_run, optimizer=OptimizerConfig(name=optimizer, lr=0.01))
     usual, last = make_run(), make_run(memory_format="channels_last")
     for run in (usual, last):

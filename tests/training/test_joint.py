@@ -31,7 +31,7 @@ def count(run):
     return sum(int(mask.sum()) for mask in find_masks(run.target.backbone).values())
 
 
-def test_each_round_ends_with_exactly_its_share_and_pruned_weights_stay_zero(make_joint_run, tmp_path):
+def test_a_round_ends_with_exactly_its_share_and_zeros_stay_zero(make_joint_run, tmp_path):
     run = make_joint_run()
     total = sum(weight.numel() for weight in get_prunable(run.target.backbone).values())
     assert run.settings.iterations == 2 * len(run.pruning.n_kept) + 1

@@ -106,6 +106,7 @@ def check_saved(training):
     assert "Traceback" not in text
 
 
+@pytest.mark.workflow
 def test_two_processes_stopped_and_killed_end_with_the_same_bytes(slow):
     whole = Training(slow, "whole", processes=2).end()
 
@@ -145,6 +146,7 @@ def meet(slow, name, number, whom):
     return training, training.wait()
 
 
+@pytest.mark.workflow
 def test_a_stopped_training_with_data_workers_goes_on_to_the_same_bytes(slow):
     whole = Training(slow, "whole").end()
     for whom in ("process", "group"):
@@ -154,11 +156,13 @@ def test_a_stopped_training_with_data_workers_goes_on_to_the_same_bytes(slow):
         assert Training(slow, whom).end() == whole
 
 
+@pytest.mark.workflow
 def test_a_signal_to_a_data_worker_alone_changes_nothing(slow):
     training, status = meet(slow, "met", signal.SIGTERM, "worker")
     assert status == 0, training.messages.read_text()
 
 
+@pytest.mark.workflow
 def test_a_killed_training_with_data_workers_goes_on_to_the_same_bytes(slow):
     whole = Training(slow, "whole").end()
     for whom in ("process", "group", "worker"):
@@ -179,6 +183,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("how", FAULTS)
 def test_what_goes_wrong_in_a_data_worker_is_one_line_as_without_workers(slow, monkeypatch, capfd, workers, how):

@@ -8,6 +8,8 @@ from opentrans.clip.backbone import ClipBackbone
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
 from opentrans.system.files import sha256
 
+pytestmark = pytest.mark.workflow
+
 KILLS = 6
 
 
@@ -62,7 +64,7 @@ def check_kills(project, make_commands, note):
     assert hash_files(project.folder, "killed") == whole
 
 
-def test_a_warm_up_and_its_continuation_under_a_plan_killed_in_both_end_with_the_same_bytes(often, plan, tmp_path):
+def test_a_warm_up_and_its_continuation_killed_end_with_the_same_bytes(often, plan, tmp_path):
     def make_commands(name):
         warm, rest = (often.folder / f"{name}_{part}/checkpoint.safetensors" for part in ("warm", "rest"))
         options = ["--start", str(warm), "--plan", str(plan)]
@@ -72,7 +74,7 @@ def test_a_warm_up_and_its_continuation_under_a_plan_killed_in_both_end_with_the
     check_kills(often, make_commands, tmp_path / "count")
 
 
-def test_a_target_that_is_pruned_while_it_trains_killed_again_and_again_ends_with_the_same_bytes(often, tmp_path):
+def test_joint_pruning_killed_again_and_again_ends_with_the_same_bytes(often, tmp_path):
     def make_commands(name):
         start, run = often.folder / f"{name}_start/subnetwork.safetensors", f"{name}_run"
         search = [word.replace("ours", "joint") if word == "ours" else word for word in often.search(f"{name}_start")]

@@ -11,6 +11,8 @@ import torch
 from opentrans.cli import main
 from opentrans.system.tensors import load_tensors
 
+pytestmark = pytest.mark.workflow
+
 TOLERANCE = 1e-4  # relative: two processes add in another order
 
 
@@ -29,7 +31,7 @@ def load(project, name):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_two_processes_train_and_search_as_one_does_at_the_same_global_batch(project):
+def test_two_processes_train_and_search_as_one_at_the_same_batch(project):
     targets = ("han", "deeplabv3", "fcclip")
     run_in_two_processes([project.search("ours_two"), *(project.train(name, name=f"{name}_two") for name in targets)])
     for words in (project.search("ours"), *(project.train(name) for name in targets)):

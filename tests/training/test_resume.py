@@ -56,6 +56,7 @@ def whole(adam_run, tmp_path):
     return finish(adam_run(), tmp_path / "whole")
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_training_killed_again_and_again_ends_with_the_same_bytes(adam_run, whole, tmp_path, seed):
     folder = tmp_path / "killed"
@@ -65,6 +66,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(adam_run, wh
     assert finish(adam_run(), folder) == whole
 
 
+@pytest.mark.workflow
 def test_a_kill_at_every_file_system_call_of_a_checkpoint_loses_nothing(adam_run, whole, tmp_path):
     run, folder = adam_run(), tmp_path / "before"
     checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
@@ -92,6 +94,7 @@ def test_a_kill_at_every_file_system_call_of_a_checkpoint_loses_nothing(adam_run
         assert finish(adam_run(), place) == whole
 
 
+@pytest.mark.workflow
 def test_a_kill_at_every_file_system_call_of_the_ending_loses_nothing(adam_run, whole, tmp_path):
     run, folder = adam_run(), tmp_path / "before"
     train(run, 5, CheckpointFolder.beside(folder / "checkpoint.safetensors"))
@@ -109,6 +112,7 @@ def test_a_kill_at_every_file_system_call_of_the_ending_loses_nothing(adam_run, 
         assert finish(adam_run(), place) == whole
 
 
+@pytest.mark.workflow
 def test_what_a_killed_writer_left_behind_is_cleared_away(adam_run, tmp_path):
     place = tmp_path / "checkpoint.safetensors"
     run = adam_run()
@@ -134,7 +138,7 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "unhashed", "hash destroyed"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_with_a_warning(adam_run, tmp_path, capsys, whole, how):
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(adam_run, tmp_path, capsys, whole, how):
     folder = tmp_path / "damaged"
     checkpoints = CheckpointFolder.beside(folder / "checkpoint.safetensors")
     train(adam_run(), 4, checkpoints)
@@ -155,7 +159,7 @@ def test_two_damaged_checkpoints_mean_a_start_from_the_beginning(adam_run, tmp_p
     assert capsys.readouterr().err.count("checkpoint skipped") == 2
 
 
-def test_the_last_two_checkpoints_are_kept_with_hashes_that_sha256sum_reads(adam_run, tmp_path):
+def test_two_checkpoints_are_kept_with_hashes_that_sha256sum_reads(adam_run, tmp_path):
     checkpoints = CheckpointFolder(tmp_path / "u")
     train(adam_run(), 5, checkpoints)
     names = sorted(path.name for path in checkpoints.path.iterdir())
@@ -185,6 +189,7 @@ def test_every_random_generator_is_put_back(tmp_path):
     assert draws == [random.gauss(0, 1), np.random.standard_normal(), torch.rand(3).tolist()]  # noqa: NPY002
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
     adam_run, whole, tmp_path, capfd, monkeypatch, number
@@ -212,6 +217,7 @@ def test_a_signal_saves_the_iteration_and_exits_with_a_status_of_its_own(
     assert finish(adam_run(), folder) == whole
 
 
+@pytest.mark.workflow
 def test_a_signal_outside_training_ends_the_command_at_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cli, "run_command", lambda _: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
     assert run_child(lambda: cli.main(["make-world", "--output", "x"])) == INTERRUPTED_STATUS
@@ -231,6 +237,7 @@ def test_a_command_runs_in_a_thread_that_may_not_handle_signals(tmp_path):
     assert (tmp_path / "settings.json").exists()
 
 
+@pytest.mark.workflow
 def test_two_trainings_for_one_output_do_not_mix(adam_run, tmp_path, capfd):
     checkpoints = CheckpointFolder.beside(tmp_path / "checkpoint.safetensors")
 

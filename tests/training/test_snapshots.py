@@ -63,7 +63,7 @@ def load_run_until(run, folder, until):
     return run
 
 
-def test_an_interrupted_traced_run_ends_with_the_bytes_of_an_uninterrupted_one(make_traced, tmp_path):
+def test_a_traced_run_that_is_interrupted_ends_with_the_same_bytes(make_traced, tmp_path):
     whole = finish(make_traced(), tmp_path, "whole")
     checkpoints = CheckpointFolder(tmp_path / "unfinished")
     train(make_traced(), 5, checkpoints)
@@ -90,7 +90,7 @@ def test_a_warm_up_passes_its_weights_on_and_an_untraced_run_drops_them(make_run
     assert not read(finish(plain, tmp_path, "plain"))
 
 
-def test_a_run_that_shall_be_traced_does_not_go_on_from_a_checkpoint_without_its_past(make_run, make_traced, tmp_path):
+def test_a_traced_run_does_not_go_on_from_a_checkpoint_without_a_past(make_run, make_traced, tmp_path):
     warm_up = finish(make_run(), tmp_path, "warm_up", until=2)
     with pytest.raises(UserError, match="does not hold the weights of iteration 0"):
         make_traced().resume(warm_up)
@@ -118,7 +118,7 @@ def test_the_command_fits_every_layer_at_every_traced_iteration(make_traced, tmp
             assert found[name] == ("" if value != value else f"{value:.6g}")
 
 
-def test_the_weights_before_the_mask_are_fitted_where_the_subnetwork_is_given(make_traced, teacher, tmp_path):
+def test_a_trace_fits_the_weights_before_the_mask_given_a_subnetwork(make_traced, teacher, tmp_path):
     run = make_traced(points=2)
     masks = {
         name: weight != 0 for name, weight in get_convolutions(run.target.backbone).items() if name != "conv1.weight"

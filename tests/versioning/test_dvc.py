@@ -9,6 +9,8 @@ import yaml
 
 from clones import ROOT, Clone, get_jobs
 
+pytestmark = pytest.mark.workflow
+
 CLEAN = "Data and pipelines are up to date."
 NOTHING = "Nothing to be done"
 
@@ -23,7 +25,7 @@ def get_transfers(text):
     return re.findall(r"Training (\w+):", text)
 
 
-def test_reproduce_in_a_fresh_clone_runs_everything_and_leaves_a_clean_state(reproduced):
+def test_reproduce_in_a_fresh_clone_runs_all_and_leaves_a_clean_state(reproduced):
     assert (reproduced.results / "tables/table1.csv").stat().st_size > 0
     assert CLEAN in reproduced.dvc("status")
     assert NOTHING in reproduced.snakemake("-n")
@@ -65,7 +67,7 @@ def test_clone_and_pull_from_an_s3_remote_leave_nothing_to_do(copy, s3, tmp_path
     assert CLEAN in clone.dvc("status")
 
 
-def test_a_changed_setting_of_one_target_reruns_what_depends_on_it_and_shows_in_the_diffs(copy):
+def test_a_changed_setting_reruns_what_depends_on_it_and_shows_in_diffs(copy):
     before = copy.run("git", "rev-parse", "HEAD").strip()
     kept = (copy.results / "training/fcclip/dense/none/seed0/checkpoint.safetensors").stat().st_mtime_ns
     copy.change("targets.deeplabv3.training.iterations", 60)

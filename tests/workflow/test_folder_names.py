@@ -5,6 +5,8 @@ import yaml
 
 from conftest import make_project
 
+pytestmark = pytest.mark.workflow
+
 WORLD, PREPARED = "data/tiny/world/manifest.json", "data/tiny/prepared/pas20/val"
 
 

@@ -14,6 +14,8 @@ import pytest
 from opentrans.runs.provenance import FIELDS, SUFFIX, read_record, verify
 from opentrans.system.files import HASH_SUFFIX
 
+pytestmark = pytest.mark.workflow
+
 NO_RESULTS = ("logs", "benchmarks", "config")  # what Snakemake and the set-up write: no command's output
 ROOT = Path(__file__).parents[2]
 RUN = "training/han/dense/alpha_bottom50/seed0"
@@ -119,7 +121,7 @@ def test_a_second_workflow_in_the_same_folder_is_refused(unfinished_graph):
         first.wait()
 
 
-def test_a_dry_run_with_other_settings_leaves_a_running_workflows_configuration_alone(finished):
+def test_a_dry_run_with_other_settings_leaves_a_running_workflow_alone(finished):
     before = {path: path.read_bytes() for path in (finished.results / "config").iterdir()}
     (finished.folder / "other.yaml").write_text("costs: {image_size: [128, 64]}")
     finished.snakemake("--configfile", finished.folder / "tiny.yaml", finished.folder / "other.yaml", "-n")

@@ -8,6 +8,8 @@ import pytest
 
 from opentrans.config import load_config
 
+pytestmark = pytest.mark.workflow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,7 +26,7 @@ def plan(folder, *configurations):
 
 
 @pytest.mark.parametrize("configurations", [("paper",), ("paper", "smoke"), ("smoke",)], ids="+".join)
-def test_the_papers_graph_leads_from_downloads_to_tables_without_the_mini_world(tmp_path, configurations):
+def test_the_papers_graph_leads_from_downloads_to_tables_without_a_world(tmp_path, configurations):
     jobs, text = plan(tmp_path, *configurations)
     assert {"import_teacher", "embed_regions", "find_subnetwork", "train", "evaluate_run", "make_table"} <= set(jobs)
     assert not {"make_world", "train_teacher"} & set(jobs)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -12,6 +13,7 @@ def run(*words):
     return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.workflow
 def test_the_root_snakefile_is_the_workflow_with_its_profile(tmp_path):
     result = run("snakemake", "-n", "--directory", str(tmp_path))
     text = result.stdout + result.stderr
@@ -20,12 +22,14 @@ def test_the_root_snakefile_is_the_workflow_with_its_profile(tmp_path):
     assert "profiles/default" in text
 
 
+@pytest.mark.workflow
 def test_the_dvc_file_is_valid():
     result = run("dvc", "stage", "list")
     assert result.returncode == 0, result.stderr
     assert "mini" in result.stdout
 
 
+@pytest.mark.workflow
 def test_every_output_of_the_workflow_belongs_to_a_stage_of_dvc(tmp_path):
     text = run("snakemake", "--summary", "--directory", str(tmp_path)).stdout
     made = [line.split("\t")[0] for line in text.splitlines() if line.startswith(("results/", "data/"))]

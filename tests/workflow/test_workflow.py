@@ -6,6 +6,8 @@ import yaml
 
 from opentrans.cli import main
 
+pytestmark = pytest.mark.workflow
+
 
 def get_planned(result):
     """The rules that a dry run plans, with the number of their jobs."""
@@ -49,7 +51,7 @@ def test_figures_and_a_report_come_with_the_tables(finished):
     assert 'id="table9"' not in page
 
 
-def test_the_target_paper_makes_every_table_claim_and_figure_and_says_how_to_make_them_again(finished):
+def test_the_target_paper_makes_and_explains_every_table_and_figure(finished):
     assert pd.read_csv(finished.results / "tables/table9.csv")["CKA to CLIP"].between(0, 1).all()
     claims = pd.read_csv(finished.results / "claims.csv").set_index("claim")
     assert claims.loc["pruning saves training FLOPs", "verdict"] == "holds"
@@ -78,7 +80,7 @@ def test_a_benchmark_that_the_table_does_not_name_stays_empty(finished):
 
 
 @pytest.mark.parametrize("run", ["han/dense/none", "fcclip/ours/none"])
-def test_a_image_is_segmented_with_what_the_workflow_leaves_and_nothing_else(finished, run, tmp_path):
+def test_an_image_is_segmented_with_what_the_workflow_leaves(finished, run, tmp_path):
     image = sorted(finished.folder.rglob("coco/val2017/*.jpg"))[0]
     words = ["predict", str(image), "--classes", "sky, circle", "--output-dir", str(tmp_path), "--device", "cpu"]
     assert main([*words, "--run", str(finished.results / f"training/{run}/seed0")]) == 0

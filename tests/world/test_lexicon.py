@@ -38,7 +38,7 @@ def test_vocabulary_sizes_and_their_unseen_shares():
     assert unseen == {"coco": 0, "ade847": 120, "ade150": 40, "pc459": 80, "pc59": 16, "pas20": 8, "cityscapes": 8}
 
 
-def test_segmentation_training_names_no_combination_held_out_of_captions_but_every_word():
+def test_segmentation_training_names_every_word_but_no_held_out_pair():
     things = VOCABULARIES["coco"].things
     assert not set(things) & set(HELD_OUT)
     counts = Counter(word for i in things for word in THINGS[i])

@@ -1,6 +1,5 @@
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from opentrans.config import WorldConfig
+from builders import build_world_config
 from opentrans.errors import UserError
 from opentrans.system.files import read_csv, sha256
 from opentrans.world.layouts import voc_palette
@@ -19,11 +18,9 @@ def manifest(root: Path) -> dict[str, dict[str, object]]:
     return json.loads((root / "manifest.json").read_text())
 
 
-def test_equal_seeds_give_equal_bytes_and_other_seeds_other_images(
-    tiny_world: Path, tmp_path: Path, tiny_config: Callable[..., WorldConfig]
-):
-    make_world(tiny_config(), tmp_path / "again")
-    make_world(tiny_config(seed=4), tmp_path / "other")
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_images(tiny_world: Path, tmp_path: Path):
+    make_world(build_world_config(), tmp_path / "again")
+    make_world(build_world_config(seed=4), tmp_path / "other")
     first, again, other = (manifest(root) for root in (tiny_world, tmp_path / "again", tmp_path / "other"))
     assert first == again
     image = "coco/train2017/000000000001.jpg"
@@ -82,15 +79,15 @@ def test_the_voc_palette_begins_with_the_known_colours():
     assert table[[0, 1, 2, 15, 255]].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192]]
 
 
-def test_a_folder_with_other_content_is_left_alone(tmp_path: Path, tiny_config: Callable[..., WorldConfig]):
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="holds other files"):
-        make_world(tiny_config(), tmp_path)
+        make_world(build_world_config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_missing_set_is_named(tmp_path: Path, tiny_config: Callable[..., WorldConfig]):
-    config = tiny_config().model_copy(update={"images": {"coco_train": 2}})
+def test_a_missing_set_is_named(tmp_path: Path):
+    config = build_world_config().model_copy(update={"images": {"coco_train": 2}})
     with pytest.raises(UserError, match=r"world\.images\.ade150"):
         make_world(config, tmp_path / "root")
     assert not (tmp_path / "root").exists()

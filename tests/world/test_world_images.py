@@ -67,7 +67,7 @@ def test_training_captions_never_name_a_held_out_combination():
     assert not {each.name for each in images} & held
 
 
-def test_the_zero_shot_test_holds_as_many_held_out_as_seen_things_under_plain_names():
+def test_the_zero_shot_test_holds_as_many_held_out_as_seen_things():
     held = {name(index) for index in HELD_OUT}
     images = list(make_test_images(0, 40, 16, 48))
     assert len(images) == 80

@@ -85,9 +85,9 @@ class Teacher(nn.Module):
         save_tensors(path, self.clip.state_dict(), {"architecture": json.dumps(self.architecture, sort_keys=True)})
 
     @classmethod
-    def load(cls, path: Path) -> "Teacher":
+    def load(cls, path: Path | str) -> "Teacher":
         """Read an artefact written by `save`."""
-        tensors, architecture = load_artefact(path)
+        tensors, architecture = load_artefact(Path(path))
         teacher = cls(architecture)
         try:
             teacher.clip.load_state_dict(tensors)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from opentrans.config import Config
 from opentrans.data.downloads import DOWNLOADS, LONG_NAMES, get_download_folder, get_needed
 from opentrans.data.prepared import read_rgb
-from opentrans.data.sources.base import ROOT_REMEDY, WORLD_MARKER, Item, Source
+from opentrans.data.sources.base import ROOT_REMEDY, WORLD_MARKER, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
 from opentrans.system.pools import open_pool
@@ -115,8 +115,4 @@ def decode_item(source: Source, item: Item) -> None:
     if decoded.image is not None:
         image = decoded.image
 
-    height, width = image.shape[:2]
-    label_height, label_width = decoded.labels.shape
-    if (height, width) != (label_height, label_width):
-        problem = f"is {height} x {width} pixels, its label {label_height} x {label_width}"
-        raise UserError(item.image, problem, "download both again")
+    check_size(item.image, image.shape[:2], decoded.labels.shape)

@@ -13,7 +13,7 @@ from PIL import Image
 from zlib_ng import zlib_ng
 
 from opentrans.data.palette import get_palette
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 
 _DAMAGED = "download or unpack this file again"
 _RGB_HEADER = b"\x08\x02"  # PNG's bit depth and colour type
@@ -65,15 +65,27 @@ def read_packed_ids(path: Path) -> UInt[np.ndarray, "h w"]:
         content = path.read_bytes()
         if content[24:26] != _RGB_HEADER and content[:4] == b"\x89PNG":
             raise UserError(path, "is not an RGB image", "download this file again")
+        _refuse_huge(content, path)
         # pyspng decodes in three fifths of Pillow's time; it takes nothing but PNG.
         colours: UInt[np.ndarray, "h w 4"] = pyspng.load(content, format="RGBA")
         return np.ascontiguousarray(colours).view("<u4")[..., 0]
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
+    except PermissionError:
+        raise refuse_reading(path) from None
     except UserError:
         raise
     except Exception as error:  # a damaged image can raise anything
         raise UserError(path, f"unreadable image ({error})", _DAMAGED) from None
+
+
+def _refuse_huge(content: bytes, path: Path) -> None:
+    """Pillow's own limit, by the header: pyspng has none."""
+    width, height = struct.unpack(">II", content[16:24])
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+    if width * height > limit:
+        problem = f"unreadable image (its header claims {width} x {height} pixels, the limit is {limit})"
+        raise UserError(path, problem, _DAMAGED)
 
 
 def get_size(content: bytes, path: Path) -> tuple[int, int]:

@@ -16,10 +16,10 @@ from opentrans.config import DataConfig
 from opentrans.data.histograms import Histogram, compare_known
 from opentrans.data.journal import Entry, Journal, make_stamp, resumable_folder
 from opentrans.data.maps import encode_map, get_size
-from opentrans.data.prepared import INDEX_FIELDS
-from opentrans.data.sources.base import Decoded, Item, Source
+from opentrans.data.prepared import INDEX_FIELDS, hash_labels
+from opentrans.data.sources.base import Decoded, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 from opentrans.runs.code_digest import hash_sources
 from opentrans.system.files import write_csv, write_json
 from opentrans.system.pools import open_pool
@@ -57,6 +57,7 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
                 histogram.add(entry.pixels)
                 files |= entry.files.keys()
 
+        source.check_split(histogram.pixels, len(rows))
         remarks = [] if source.known is None else compare_known(histogram, source.known)
         for remark in remarks:
             print(f"{title}: {remark}", file=sys.stderr)
@@ -65,8 +66,7 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
         write_csv(folder / "index.csv", INDEX_FIELDS, rows)
         source.vocabulary.write(folder / "vocabulary.json")
 
-        hashes = "\n".join(str(row["label_sha256"]) for row in rows)
-        statistics = {"images": len(rows), "labels_sha256": hashlib.sha256(hashes.encode()).hexdigest()}
+        statistics = {"images": len(rows), "labels_sha256": hash_labels(rows)}
         head = {"dataset": dataset, "split": split, "remarks": remarks}
         write_json(folder / "stats.json", head | histogram.describe() | statistics)
 
@@ -139,9 +139,7 @@ def prepare_item(source: Source, folder: Path, destination: Path, item: Item, st
     content = _read(item.image)
     height, width = decoded.labels.shape
     size = get_size(content, item.image) if decoded.image is None else decoded.image.shape[:2]
-    if size != (height, width):
-        problem = f"is {size[0]} x {size[1]} pixels, its label {height} x {width}"
-        raise UserError(item.image, problem, "download both again")
+    check_size(item.image, size, (height, width))
 
     name = f"{item.image_id}.png"
     labels = decoded.labels.astype(np.uint8 if ignore < 256 else np.uint16, copy=False)
@@ -172,6 +170,8 @@ def prepare_item(source: Source, folder: Path, destination: Path, item: Item, st
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except PermissionError:
+        raise refuse_reading(path) from None
     except OSError as error:
         raise UserError(path, f"unreadable image ({error})", "complete the data set") from None
 

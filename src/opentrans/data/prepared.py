@@ -5,6 +5,8 @@ index or the ignore value), optionally ``segments/`` (PNG: number of the annotat
 ``vocabulary.json`` and ``stats.json``. Paths in the index are relative to the folder.
 """
 
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,11 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 from opentrans.system.files import read_csv, read_json, write_json
 
 INDEX_FIELDS = ("image_id", "image", "label", "segments", "height", "width", "image_sha256", "label_sha256")
+_GREY = 0  # PNG's colour type
 PREPARE_AGAIN = "run the preparation of this data set again"
 
 
@@ -85,8 +88,9 @@ class PreparedDataset:
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedDataset":
-        """Read index and vocabulary of `folder`."""
+        """Read index and vocabulary of `folder`; an index that is not what ``stats.json`` says is a `UserError`."""
         rows = read_csv(folder / "index.csv", INDEX_FIELDS, PREPARE_AGAIN)
+        _check_index(folder, rows)
         return cls(folder, tuple(_record(folder, row) for row in rows), Vocabulary.read(folder / "vocabulary.json"))
 
     def __len__(self) -> int:
@@ -116,6 +120,25 @@ class PreparedDataset:
         """The segment numbers, 0 where none; None where the data set has no segments."""
         path = self.records[index].segments
         return None if path is None else read_map(path).astype(np.int32)
+
+
+def hash_labels(rows: Iterable[Mapping[str, object]]) -> str:
+    """One digest of the label maps of all rows of an index, in their order."""
+    return hashlib.sha256("\n".join(str(row["label_sha256"]) for row in rows).encode()).hexdigest()
+
+
+def _check_index(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Compare the index with the number of images and the digest beside it; an own data set may have neither."""
+    path = folder / "stats.json"
+    stats = read_json(path, PREPARE_AGAIN) if path.exists() else {}
+    if not isinstance(stats, dict):
+        raise UserError(path, "holds no object", PREPARE_AGAIN)
+
+    images = stats.get("images", len(rows))
+    if images != len(rows):
+        raise UserError(folder / "index.csv", f"{len(rows)} images, stats.json says {images}", PREPARE_AGAIN)
+    if stats.get("labels_sha256", hash_labels(rows)) != hash_labels(rows):
+        raise UserError(folder / "index.csv", "column label_sha256 is not what stats.json says", PREPARE_AGAIN)
 
 
 def _record(folder: Path, row: dict[str, str]) -> Record:
@@ -149,8 +172,31 @@ def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """The stored values of a label or id map: (height, width) or (height, width, 3)."""
-    return np.asarray(_decode(path))
+    """The stored values of a label or id map, a PNG: (height, width) or (height, width, channels).
+
+    Pillow spreads grey levels of 1, 2 and 4 bits over 0 to 255, and cuts 16-bit colours off: the first are brought
+    back, the second refused.
+    """
+    opened = _decode(path)
+    if opened.format != "PNG":
+        remedy = "take the PNG of the download: other formats may change the values"
+        raise UserError(path, f"is {opened.format}, not PNG", remedy)
+
+    values = np.asarray(opened)
+    bits, colour_type = _read_depth(path)
+    if bits == 16 and colour_type != _GREY:
+        raise UserError(path, "has 16 bits a channel", "take the PNG of the download, 8 bits a channel")
+    if bits < 8 and colour_type == _GREY:
+        # One bit comes as a truth value, two and four as multiples of 85 and 17.
+        return values.astype(np.uint8) if bits == 1 else values // (255 // (2**bits - 1))
+    return values
+
+
+def _read_depth(path: Path) -> tuple[int, int]:
+    """Bits a sample and colour type of a PNG that has been decoded before."""
+    with path.open("rb") as stream:
+        header = stream.read(26)
+    return header[24], header[25]
 
 
 def _decode(path: Path) -> Image.Image:
@@ -160,5 +206,7 @@ def _decode(path: Path) -> Image.Image:
             return opened
     except FileNotFoundError:
         raise UserError(path, "no such image", "complete the data set") from None
+    except PermissionError:
+        raise refuse_reading(path) from None
     except Exception as error:  # a damaged image can raise anything
         raise UserError(path, f"unreadable image ({error})", "download or unpack this file again") from None

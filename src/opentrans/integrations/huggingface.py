@@ -52,7 +52,7 @@ class FreezePlanCallback(TrainerCallback, ExportableState):
         seed: int = 0,
         kinds: Sequence[str] = ("conv",),
     ) -> None:
-        self.schedule = FreezeSchedule(plan, start, prefix, seed, tuple(kinds))
+        self.schedule = FreezeSchedule(plan, start, prefix, seed, kinds)
 
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Refuse a plan that does not fit before training; one from step 0 acts before the model is wrapped."""

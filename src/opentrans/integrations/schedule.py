@@ -1,7 +1,7 @@
 """A subnetwork and a freeze plan over the course of a training, in any framework: start, resume, state."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class FreezeSchedule:
     start: int = 0
     prefix: str = ""
     seed: int = 0
-    kinds: tuple[str, ...] = ("conv",)
+    kinds: Sequence[str] = ("conv",)
     frozen: list[str] = field(default_factory=list)
     _made: FreezePlan | None = None
     _applied: bool = False
@@ -121,7 +121,7 @@ class FreezeSchedule:
 
         plan = self._made or self.plan
         if isinstance(plan, FreezeRecipe):
-            plan = plan_model(module, plan, self.seed, self.prefix, self.kinds)
+            plan = plan_model(module, plan, self.seed, self.prefix, tuple(self.kinds))
         assert isinstance(plan, FreezePlan)
 
         self._made = plan

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt
 from PIL import Image, ImageOps
 
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 WRITTEN = ("_overlay.png", "_labels.png", "_legend.png")  # our own files in a folder are no images to segment
@@ -40,7 +40,9 @@ def find_images(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.endswith(WRITTEN) and path.is_file()
+    # macOS leaves a companion `._NAME` beside each file on a foreign disk.
+    passed_over = path.name.startswith("._") or path.name.endswith(WRITTEN)
+    return path.suffix.lower() in SUFFIXES and not passed_over and path.is_file()
 
 
 def read_image(path: Path) -> UInt[np.ndarray, "h w 3"]:
@@ -48,16 +50,21 @@ def read_image(path: Path) -> UInt[np.ndarray, "h w 3"]:
     try:
         with Image.open(path) as opened:
             return convert_image(opened)
+    except PermissionError:
+        raise refuse_reading(path) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(path, f"cannot be read as an image ({error})", "save it as JPEG or PNG") from None
 
 
 def convert_image(image: Image.Image) -> UInt[np.ndarray, "h w 3"]:
-    """RGB: turned as the EXIF data says, transparent parts on white, deep greys scaled to 8 bits."""
+    """RGB: turned as the EXIF data says, transparent parts on white, deep greys scaled to 8 bits, NaN black."""
     image = ImageOps.exif_transpose(image)
 
     if image.mode[0] in "IF":
         values = np.asarray(image, np.float64)
+        finite = values[np.isfinite(values)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
         span = max(float(values.max() - values.min()), 1.0)
         image = Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8))
 

@@ -146,9 +146,9 @@ def read_json(
     remedy: str = "run the step that writes it again",
     hook: Callable[[dict[str, Any]], Any] | None = None,
 ) -> Any:
-    """Read JSON; a missing or broken file is a `UserError`. `hook` replaces every object as soon as it is read."""
+    """Read JSON (byte-order mark allowed); a missing or broken file is a `UserError`. `hook` replaces each object."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_hook=hook)
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=hook)
     except FileNotFoundError:
         raise UserError(path, "no such file", remedy) from None
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Pools of worker processes that neither outlive their process nor hold it up when a signal ends it."""
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -28,4 +29,6 @@ def open_pool(workers: int, prepare: Callable[[], object] = lambda: None) -> Ite
 
 def _start(prepare: Callable[[], object]) -> None:
     end_with_parent()
+    # A pool whose one worker died ends the others by this signal, and waits for them.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prepare()

@@ -8,7 +8,7 @@ from opentrans.reporting.figures.style import MOST_PANELS, RED
 from opentrans.reporting.results import compute_medians
 
 
-def test_figure_6_shows_each_layer_before_fine_tuning_and_the_median_in_red(alphas):
+def test_figure_6_shows_each_layer_before_training_and_the_median(alphas):
     dense, ours = plot_before(alphas).axes
     lines = {str(line.get_label()): line for line in ours.lines}
     assert np.allclose(lines["alpha, mean over seeds"].get_ydata(), [3, 4, 8])
@@ -19,7 +19,7 @@ def test_figure_6_shows_each_layer_before_fine_tuning_and_the_median_in_red(alph
     assert (dense.get_title(), ours.get_title()) == ("dense backbone: median 3.00", "ours backbone: median 4.00")
 
 
-def test_a_layer_without_a_fit_has_no_point_and_does_not_count_in_the_median(alphas):
+def test_a_layer_without_a_fit_has_no_point_and_no_part_in_the_median(alphas):
     alphas.loc[alphas["layer"] == "b.weight", "alpha"] = np.nan
     dense = plot_before(alphas).axes[0]
     lines = {str(line.get_label()): line for line in dense.lines}

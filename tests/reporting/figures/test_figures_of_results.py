@@ -52,7 +52,7 @@ def test_points_join_quality_and_costs_of_runs_that_have_all_benchmarks(results,
     assert join_points(results, costs, ["pc59", "cityscapes"]).empty
 
 
-def test_figure_1_shows_a_point_for_each_target_and_backbone_beside_the_papers(results, costs, experiments, paper_path):
+def test_figure_1_shows_each_target_and_backbone_beside_the_papers(results, costs, experiments, paper_path):
     paper = list_paper_points(read_paper(paper_path), experiments, "pc59")
     left, right = plot_flops(join_points(results, costs, ["pc59"]), paper, "pc59").axes
     ours = [(45.0, score + 5 * target + 0.5) for target in (0, 1) for score in (35, 20)]
@@ -71,7 +71,7 @@ def test_figure_1_has_one_panel_without_rows_of_the_papers_table_1(results, cost
     assert len(plot_flops(join_points(results, costs, ["pc59"]), paper, "pc59").axes) == 1
 
 
-def test_figure_1_leaves_frozen_runs_out_and_says_when_nothing_is_left(results, costs, experiments, paper_path):
+def test_figure_1_leaves_frozen_and_distilled_runs_out(results, costs, experiments, paper_path):
     paper = list_paper_points(read_paper(paper_path), experiments, "pc59")
     points = join_points(results, costs, ["pc59"])
     frozen = points[points["subnetwork"] == "ours"].assign(freeze="alpha_bottom50", miou=99.0)

@@ -58,7 +58,7 @@ def write_log(folder, target, subnetwork, freeze, seed, losses):
     return path
 
 
-def test_training_curves_have_a_panel_for_each_target_and_a_line_for_each_run(tmp_path):
+def test_training_curves_have_a_panel_a_target_and_a_line_a_run(tmp_path):
     runs = [("han", "dense", "none", 0), ("han", "ours", "none", 0), ("han", "ours", "none", 1)]
     runs += [("deeplabv3", "dense", "none", 0), ("han", "dense", "random50", 0)]
     paths = [write_log(tmp_path, *run, [3.0 + place, 2.0]) for place, run in enumerate(runs)]

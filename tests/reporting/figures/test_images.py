@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
-from PIL import Image
 
-from opentrans.data.prepared import INDEX_FIELDS, PreparedDataset, Vocabulary
+from builders import IGNORE, write_prepared
 from opentrans.errors import UserError
 from opentrans.reporting.figures.qualitative import (
     NOT_ANNOTATED,
@@ -15,10 +14,7 @@ from opentrans.reporting.figures.qualitative import (
     rank_classes,
 )
 from opentrans.reporting.images import Predictions, select_images
-from opentrans.system.files import write_csv
 from opentrans.system.tensors import save_tensors
-
-IGNORE = 255
 
 
 @pytest.fixture
@@ -27,12 +23,9 @@ def dataset(tmp_path):
     label = np.zeros((8, 6), np.uint8)
     label[4:] = 1
     label[:, 5] = IGNORE
-    Image.fromarray(label).save(tmp_path / "label.png")
-    Image.fromarray(np.zeros((8, 6, 3), np.uint8)).save(tmp_path / "image.png")
-    row = dict.fromkeys(INDEX_FIELDS, "") | {"image": "image.png", "label": "label.png", "height": 8, "width": 6}
-    write_csv(tmp_path / "index.csv", INDEX_FIELDS, [row | {"image_id": f"p{number}"} for number in range(5)])
-    Vocabulary("pc59", (("sky",), ("tree", "wood"), ("cat",)), IGNORE).write(tmp_path / "vocabulary.json")
-    return PreparedDataset.open(tmp_path)
+    names = (("sky",), ("tree", "wood"), ("cat",))
+    ids = [f"p{number}" for number in range(5)]
+    return write_prepared(tmp_path, [np.zeros((8, 6, 3), np.uint8)] * 5, [label] * 5, names, "pc59", ids=ids)
 
 
 @pytest.fixture

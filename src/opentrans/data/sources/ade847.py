@@ -17,6 +17,7 @@ from opentrans.data.sources.base import (
     Item,
     Known,
     Source,
+    check_size,
     keep_present,
     look_up,
     read_lines,
@@ -40,9 +41,7 @@ class Ade847(Source):
 
         content = read_pickle(require_folder(root, ROOT_REMEDY) / "index_ade20k.pkl")
         try:
-            names = [str(name) for name in content["objectnames"]]
-            files = [str(name) for name in content["filename"]]
-            folders = [str(name) for name in content["folder"]]
+            names, files, folders = (_get_texts(content, key) for key in ("objectnames", "filename", "folder"))
             seen = self._get_presence(content, len(files))
             classes = _choose_classes(seen, files, config.ade847_indices)
         except (KeyError, TypeError) as error:
@@ -59,7 +58,9 @@ class Ade847(Source):
 
     def _get_presence(self, content: dict[str, Any], files: int) -> Bool[np.ndarray, "k n"]:
         """Which object occurs in which image; the counts themselves are most of a gigabyte and are dropped."""
-        presence = np.asarray(content.pop("objectPresence"))
+        presence = content.pop("objectPresence")
+        if not isinstance(presence, np.ndarray) or presence.dtype.kind not in "biuf":
+            raise TypeError("objectPresence as an array of numbers")
         if presence.shape != (len(content["objectnames"]), files):
             raise UserError(f"{self.path}: objectPresence", f"has shape {presence.shape}", "download this file again")
         seen: np.ndarray = presence > 0
@@ -84,7 +85,7 @@ class Ade847(Source):
     def decode(self, item: Item) -> Decoded:
         """Class = (R // 10) * 256 + G, 1-based into the names, 0 unlabelled; B is the instance."""
         coded = read_map(item.label)
-        if coded.ndim != 3:
+        if coded.ndim != 3 or coded.shape[2] != 3:
             raise UserError(item.label, "is not an RGB image", "download this file again")
         numbers = coded[..., 0].astype(np.int64) // 10 * 256 + coded[..., 1]
         labels = look_up(numbers, self.table, item.label)
@@ -92,7 +93,17 @@ class Ade847(Source):
         short = min(labels.shape)
         if self.short_side is None or short <= self.short_side:
             return Decoded(labels)
-        return _resize(read_rgb(item.image), labels, self.short_side / short)
+        image = read_rgb(item.image)
+        check_size(item.image, image.shape[:2], labels.shape)
+        return _resize(image, labels, self.short_side / short)
+
+
+def _get_texts(content: dict[str, Any], key: str) -> list[str]:
+    """A field of names; anything but text is a `TypeError`: lists that share lists would be unfolded as text."""
+    texts = list(content[key])
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"{key} as a list of names")
+    return [str(text) for text in texts]
 
 
 def _choose_classes(seen: Bool[np.ndarray, "k n"], files: Sequence[str], indices: str | None) -> list[int]:

@@ -1,5 +1,6 @@
 """What a reader of an official download gives: items, vocabulary, and a way to decode one label map."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, Integer, UInt8
+from PIL import ExifTags, Image
 
 from opentrans.data.prepared import Vocabulary
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 from opentrans.system.files import require_folder
 
 COMPLETE = "complete the download, or set data.allow_subset: true"
@@ -17,6 +19,7 @@ ROOT_REMEDY = "set data.raw_root (or data.folders) to where the download lies"
 IGNORE_8 = 255
 IGNORE_16 = 65535
 WORLD_MARKER = "world.json"
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Source(ABC):
     def decode(self, item: Item) -> Decoded:
         """Read the label map of `item`; a value that the data set does not define is a `UserError`."""
 
+    def check_split(self, pixels: Int[np.ndarray, " k1"], images: int) -> None:  # noqa: B027 (most need none)
+        """What only a whole split can tell of its encoding, from the pixels of each class, ignored ones last."""
+
     def fingerprint(self, item: Item) -> bytes:
         """What besides the two files of `item` decides what `decode` gives."""
         return self.table.tobytes()
@@ -94,7 +100,11 @@ def pair_files(images: Mapping[str, Path], labels: Mapping[str, Path], allow_sub
 
 def list_files(folder: Path, pattern: str, suffix: str) -> dict[str, Path]:
     """Files of `folder` that match `pattern`, by name without `suffix`; none or no folder is a `UserError`."""
-    files = {path.name.removesuffix(suffix): path for path in require_folder(folder, ROOT_REMEDY).glob(pattern)}
+    if not os.access(require_folder(folder, ROOT_REMEDY), os.R_OK | os.X_OK):
+        raise refuse_reading(folder)  # `glob` would find nothing
+    found = folder.glob(pattern)
+    # macOS leaves a companion `._NAME` beside each file on a foreign disk.
+    files = {path.name.removesuffix(suffix): path for path in found if not path.name.startswith("._")}
     if not files:
         raise UserError(folder, f"holds no {pattern}", ROOT_REMEDY)
     return files
@@ -127,9 +137,9 @@ def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tupl
 
 
 def read_lines(path: Path) -> list[str]:
-    """The non-empty lines of a text file, stripped; a missing file is a `UserError`."""
+    """The non-empty lines of a text file (byte-order mark allowed), stripped; a missing file is a `UserError`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(path, "no such file", ROOT_REMEDY) from None
     except UnicodeDecodeError as error:
@@ -149,6 +159,27 @@ def look_up(values: np.ndarray, table: Int[np.ndarray, " values"], path: Path) -
         value = int(values[wrong][0])
         raise UserError(path, f"label value {value} is outside the vocabulary", "download this file again")
     return labels
+
+
+def check_size(path: Path, size: tuple[int, ...], label_size: tuple[int, ...]) -> None:
+    """Compare height and width of an image and its label; a difference is a `UserError`, which names EXIF."""
+    if size == label_size:
+        return
+    problem = f"is {size[0]} x {size[1]} pixels, its label {label_size[0]} x {label_size[1]}"
+    orientation = read_orientation(path)
+    if orientation in _TURNED and size[::-1] == label_size:
+        problem += f": the label is drawn on the image as its EXIF orientation ({orientation}) turns it, here unapplied"
+        raise UserError(path, problem, "turn the label back, or save the image turned and without the orientation")
+    raise UserError(path, problem, "download both again")
+
+
+def read_orientation(path: Path) -> int:
+    """The orientation in an image's EXIF data; 1 (as stored) where there is none."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF data can raise anything, and then says nothing
+        return 1
 
 
 def split_names(text: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """COCO panoptic: segment ids coded in three bytes, classes in one JSON file."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ class CocoPanoptic(Source):
         self.path = root / f"annotations/panoptic_{split}2017.json"
         try:
             content = read_json(self.path, ROOT_REMEDY, _shorten)
+            self._check_task(content)
+            for kind, key in (("categories", "id"), ("images", "id"), ("annotations", "image_id")):
+                self._check_once(kind, key, [entry[key] for entry in content[kind]])
             categories = sorted(content["categories"], key=lambda category: category["id"])
             class_of = {category["id"]: index for index, category in enumerate(categories)}
             names = tuple((prompt_name(category["name"]),) for category in categories)
@@ -54,6 +58,26 @@ class CocoPanoptic(Source):
         # Of a subset the areas in the JSON file say nothing.
         if len(self.items) == len(annotations):
             self.known = Known(self.path, pixels=areas)
+
+    def _check_task(self, content: Any) -> None:
+        """Recognise the JSON of another task by its annotations."""
+        task = "a bare list, as results of a detector are" if isinstance(content, list) else None
+        annotations = content.get("annotations") if isinstance(content, dict) else None
+        if isinstance(annotations, list) and annotations:
+            first = annotations[0]
+            if isinstance(first, tuple):  # `_shorten` left it of an object with a category
+                task = "instances, keypoints or stuff"
+            elif isinstance(first, dict) and "caption" in first:
+                task = "captions"
+        if task:
+            remedy = "put panoptic_annotations_trainval2017.zip's file of this name there"
+            raise UserError(self.path, f"holds {task}, not panoptic annotations", remedy)
+
+    def _check_once(self, kind: str, key: str, values: list[Any]) -> None:
+        twice = [value for value, times in Counter(values).items() if times > 1]
+        if twice:
+            problem = f"{kind}: {key} {twice[0]} is listed twice ({len(twice)} such)"
+            raise UserError(self.path, problem, "take the official file: merged files need new ids")
 
     def _check_listed(self, annotated: set[str], images: set[str]) -> None:
         wrong = sorted((annotated | self.segments.keys()) ^ images | annotated ^ self.segments.keys())

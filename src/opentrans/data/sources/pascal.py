@@ -24,7 +24,7 @@ from opentrans.data.sources.base import (
     split_names,
 )
 from opentrans.data.sources.detail import Detail, read_detail
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 from opentrans.system.files import require_folder
 
 VOC_NAMES = (
@@ -180,5 +180,7 @@ def _read_label_map(path: Path) -> np.ndarray:
         return np.asarray(loadmat(path)["LabelMap"])
     except KeyError:
         raise UserError(path, "variable LabelMap is missing", "download this file again") from None
+    except PermissionError:
+        raise refuse_reading(path) from None
     except Exception as error:  # scipy raises many kinds for damaged files
         raise UserError(path, f"unreadable .mat file ({error})", "download this file again") from None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from opentrans.errors import UserError
+from opentrans.errors import UserError, refuse_reading
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, self.shape, self.type, self.fortran, self.data = state
 
-    def make(self) -> Any:
+    def make(self, done: dict[int, Any]) -> Any:
         kind = self.type.make()
         if not kind.hasobject:
             return np.frombuffer(self.data, kind).reshape(self.shape, order="F" if self.fortran else "C")[()]
@@ -55,7 +55,7 @@ class _Array:
         # One by one: numpy would take entries that are arrays apart.
         array = np.empty(len(self.data), object)
         for position, value in enumerate(self.data):
-            array[position] = _resolve(value)
+            array[position] = _resolve(value, done)
         return array.reshape(self.shape)[()]
 
 
@@ -99,25 +99,40 @@ class _Unpickler(pickle.Unpickler):
         return admitted
 
 
-def _resolve(value: Any) -> Any:
-    """`value` with arrays for their stand-ins; a container that holds itself is a `RecursionError`."""
-    if isinstance(value, _Array | _Type):
-        return value.make()
-    if isinstance(value, dict):
-        return {_resolve(key): _resolve(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_resolve(entry) for entry in value)
-    return value
+def _resolve(value: Any, done: dict[int, Any]) -> Any:
+    """`value` with arrays for their stand-ins; a container that holds itself is a `RecursionError`.
+
+    `done` holds what was made of each object by its id: lists that share lists must not be unfolded.
+    """
+    if not isinstance(value, _Array | _Type | dict | list | tuple):
+        return value
+    if id(value) in done:
+        return done[id(value)]
+
+    made: Any
+    if isinstance(value, _Array):
+        made = value.make(done)
+    elif isinstance(value, _Type):
+        made = value.make()
+    elif isinstance(value, dict):
+        made = {key: _resolve(entry, done) for key, entry in value.items()}
+    else:
+        made = type(value)(_resolve(entry, done) for entry in value)
+    done[id(value)] = made
+    return made
 
 
 def read_pickle(path: Path) -> Any:
     """Unpickle containers, strings, numbers and numpy arrays; anything else is refused with a `UserError`."""
     try:
         with path.open("rb") as stream:
-            return _resolve(_Unpickler(stream).load())
+            content = _Unpickler(stream).load()
+            return _resolve(content, {})
     except FileNotFoundError:
         raise UserError(
             path, "no such file", "set data.raw_root (or data.folders) to where the download lies"
         ) from None
+    except PermissionError:
+        raise refuse_reading(path) from None
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(path, f"refused or unreadable pickle ({error})", "download the official file again") from None

@@ -204,7 +204,7 @@ def test_an_image_without_regions_costs_nothing(teacher, text, batch):
     assert float(loss) == 0
 
 
-def test_a_region_takes_the_positions_it_covers_by_more_than_half_or_else_most():
+def test_a_region_takes_the_positions_it_covers_by_half_or_else_most():
     masks = torch.zeros(3, 8, 8, dtype=torch.bool)
     masks[0, :5, :4] = True  # all of the upper left quarter, a quarter of the one below
     masks[1, 7, 7] = True  # one pixel

@@ -68,7 +68,7 @@ def outputs(folder):
     return {"output": folder / "one.safetensors", "log": folder / "rounds.csv", "layers": folder / "layers.csv"}
 
 
-def test_find_subnetwork_writes_the_same_bytes_twice_and_a_matching_random_mask(config, inputs, tmp_path, backbone):
+def test_find_subnetwork_writes_the_same_bytes_and_a_matching_mask(config, inputs, tmp_path, backbone):
     first, again, random = (outputs(tmp_path / name) for name in ("first", "again", "random"))
     for files in (first, again):
         call(find_subnetwork, config, recipe="ours", **inputs, **files)
@@ -121,9 +121,7 @@ def test_alpha_is_fitted_to_the_weights_before_the_mask(config, found, tmp_path)
     assert masked["conv1.weight"] == before["conv1.weight"]  # never pruned
 
 
-def test_after_a_warm_up_kept_weights_come_from_the_checkpoint_and_removed_ones_from_the_subnetwork(
-    config, found, tmp_path
-):
+def test_fits_after_a_warm_up_are_of_trained_and_of_removed_weights(config, found, tmp_path):
     subnetwork, name = Subnetwork.load(found), "layer4.0.conv2.weight"
     trained = {f"model.backbone.{key}": 2 * value for key, value in subnetwork.weights.items()}
     save_tensors(tmp_path / "checkpoint.safetensors", trained)
@@ -134,7 +132,7 @@ def test_after_a_warm_up_kept_weights_come_from_the_checkpoint_and_removed_ones_
     assert fitted[name] == estimate_alphas({name: whole}, "released")[0]
 
 
-def test_a_subnetwork_without_its_removed_weights_is_refused_with_the_way_out(config, found, tmp_path):
+def test_a_subnetwork_without_removed_weights_is_refused_with_the_way_out(config, found, tmp_path):
     tensors, metadata = load_tensors(found, "")
     kept = {name: value for name, value in tensors.items() if not name.startswith(REMOVED)}
     save_tensors(tmp_path / "old.safetensors", kept, metadata)
@@ -151,6 +149,7 @@ def test_a_damaged_table_of_fits_names_row_and_field(config, found, tmp_path, ol
         call(plan_freeze, config, recipe="alpha", seed=0, alphas=path, output=tmp_path / "plan.csv")
 
 
+@pytest.mark.workflow
 def test_planning_needs_neither_torch_nor_weightwatcher(config, found, tmp_path):
     fit(config, found, tmp_path)
     (tmp_path / "config.yaml").write_text(config.model_dump_json())

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from builders import ROOT, write_results
 from opentrans import cli
 from opentrans.runs.provenance import SUFFIX, verify
 
-CONFIG = Path(__file__).parents[2] / "config/mini.yaml"
+CONFIG = ROOT / "config/mini.yaml"
 
 
 @pytest.fixture
-def results(tmp_path, make_files):
+def results(tmp_path, config, experiments):
     """A folder with a record: results.csv collected from evaluations."""
-    evaluations, _ = make_files([0])
+    evaluations, _ = write_results(tmp_path, config, experiments[:2], [0])
     folder = tmp_path / "results/mini"
     folder.mkdir(parents=True)
     (folder / "evaluations").mkdir()

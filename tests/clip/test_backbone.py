@@ -36,7 +36,7 @@ def test_a_mask_of_ones_at_clips_size_is_clips_own_pool(teacher):
     torch.testing.assert_close(pooled, expected[:, None].expand(-1, 3, -1), atol=1e-5, rtol=1e-4)
 
 
-def test_fcclips_pool_attends_from_the_image_mean_to_the_masked_positions_only(teacher):
+def test_fcclips_pool_attends_from_the_mean_to_masked_positions_only(teacher):
     features, masks = torch.randn(1, 256, 3, 5), torch.rand(1, 4, 3, 5)
     pool = teacher.clip.visual.attnpool
     grid = pool.positional_embedding[1:].T.reshape(1, 256, 2, 2)

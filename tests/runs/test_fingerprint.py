@@ -8,7 +8,7 @@ from opentrans.config import load_config
 from opentrans.runs.code_digest import hash_sources
 from opentrans.runs.fingerprint import describe_settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

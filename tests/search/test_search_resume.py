@@ -41,6 +41,7 @@ def search(recipe, teacher, text, data):
     return run
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize("changes", [{"checkpoint_every": 1}, {"checkpoint_every": 3}], ids=["each", "every third"])
 def test_a_search_killed_again_and_again_ends_with_the_same_bytes(search, tmp_path, changes):
     whole = search(tmp_path / "whole", **changes)
@@ -69,7 +70,8 @@ def test_every_saved_state_of_a_search_leads_to_the_same_end(search, tmp_path, m
         assert search(folder.parent, checkpoint_every=1) == whole
 
 
-def test_a_kill_at_every_file_system_call_of_a_searchs_checkpoint_loses_nothing(recipe, teacher, text, data, tmp_path):
+@pytest.mark.workflow
+def test_a_search_killed_at_any_call_of_its_checkpoint_loses_nothing(recipe, teacher, text, data, tmp_path):
     running = Search(recipe(), teacher, text, data, checkpoints=CheckpointFolder(tmp_path / "u"))
     running.checkpoints.save(0, running.save)
     before = sha256(running.checkpoints.find())

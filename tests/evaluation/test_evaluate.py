@@ -59,7 +59,7 @@ def test_evaluation_sums_the_confusion_of_all_images(dataset, vocabulary):
     assert confusion.dtype == np.int64
 
 
-def test_the_image_is_resized_but_the_prediction_is_made_at_the_labels_size(dataset, vocabulary):
+def test_a_prediction_of_a_resized_image_has_the_size_of_the_label(dataset, vocabulary):
     target = RedTarget()
     assert compute_confusion(target, dataset, vocabulary, 4, 1333).sum() == 12
     assert target.seen == [(3, 4, 8)] * 2

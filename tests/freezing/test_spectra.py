@@ -53,7 +53,7 @@ def reference_fit(values, lowest, highest):
     return best
 
 
-def test_the_spectrum_pools_the_squared_singular_values_of_all_scaled_slices():
+def test_the_spectrum_pools_squared_singular_values_of_scaled_slices():
     values = np.arange(1.0, 37.0)
     weight = make_weight(values, slices=9, seed=0, outputs=6)
     assert compute_spectrum(weight) == pytest.approx(values, rel=1e-4)

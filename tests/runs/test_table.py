@@ -67,6 +67,7 @@ def test_each_target_has_its_unpruned_control(experiments):
     assert controls == {"han", "deeplabv3", "fcclip"}
 
 
+@pytest.mark.workflow
 def test_the_workflow_can_read_the_table_without_heavy_imports():
     code = "import sys, opentrans.runs.table; print({'torch', 'pandas', 'pydantic', 'numpy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
