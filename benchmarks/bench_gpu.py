@@ -1,4 +1,4 @@
-"""The same comparisons on another device, in absolute figures: ``--device cuda``. Skipped on the CPU.
+"""The same comparisons on another device, in absolute numbers: ``--device cuda``. Skipped on the CPU.
 
 The pairs of bench_inference.py and bench_training.py, and the RN50 trunk with torch.compile, channels-last and AMP.
 The functions run on any device and at any size, so that the tests run them on the CPU.
@@ -30,15 +30,18 @@ def measure(function: Callable[[], Any], device: torch.device, rounds: int) -> d
     cuda = device.type == "cuda"
     function()
     _wait(device)
+
     before = torch.cuda.memory_allocated(device) if cuda else 0
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
+
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()
         function()
         _wait(device)
         seconds.append(time.perf_counter() - start)
+
     peak = f"{(torch.cuda.max_memory_allocated(device) - before) / 2**20:.0f}" if cuda else ""
     return {"ms": f"{1000 * min(seconds):.2f}", "peak MiB": peak}
 
@@ -82,12 +85,14 @@ def compare_ways(
         ("training step", training.steps, {"side": side, "batch": batch}, (training.frozen_step, training.full_step),
          None),
     )  # fmt: skip
+
     rows = []
     for name, prepare, setting, sides, same in cases:
         inputs = _move(prepare(**setting), device)
         with torch.inference_mode(same is not None):
             if same is not None:
                 same(*(way(*inputs) for way in sides))
+
             for way in sides:
                 found = measure(lambda way=way, inputs=inputs: way(*inputs), device, rounds)
                 rows.append({"what": name, "way": way.__doc__, **found})
@@ -109,6 +114,7 @@ def compare_settings(
         if last:
             trunk = trunk.to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
+
         network = torch.compile(trunk) if compiles else trunk
         setting = {"torch.compile": compiles, "channels-last": last, "AMP": str(amp or "off").removeprefix("torch.")}
         for trains in (False, True):

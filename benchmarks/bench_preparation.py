@@ -30,6 +30,7 @@ def make_download(images: int, segments: int, height: int, width: int) -> tuple[
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     for name in ("annotations", "val2017", "panoptic_val2017"):
         (root / "coco" / name).mkdir(parents=True)
+
     generator = np.random.default_rng(5)
     categories = [{"id": index, "name": f"class {index}"} for index in range(1, 134)]
     listed, annotations = [], []
@@ -38,17 +39,21 @@ def make_download(images: int, segments: int, height: int, width: int) -> tuple[
         fields = [zoom(generator.normal(size=(10, 13)), (height / 10, width / 13), order=1) for _ in range(segments)]
         ragged = np.stack(fields) + 0.04 * generator.normal(size=(segments, 1, width))
         place = ragged.argmax(0)
+
         codes = generator.choice(2**24 - 1, segments, replace=False).astype(np.uint32) + 1
         kinds = generator.integers(1, 134, segments)
         ids = codes[place]
         coded = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
         Image.fromarray(coded).save(root / f"coco/panoptic_val2017/{stem}.png")
+
         noise = generator.integers(0, 256, (height // 4, width // 4, 3), np.uint8)
         Image.fromarray(noise).resize((width, height)).save(root / f"coco/val2017/{stem}.jpg", quality=92)
+
         info = [{"id": int(codes[i]), "category_id": int(kinds[i]), "area": int((place == i).sum()), "iscrowd": 0}
                 for i in np.unique(place)]  # fmt: skip
         listed.append({"id": number, "file_name": f"{stem}.jpg", "height": height, "width": width})
         annotations.append({"image_id": number, "file_name": f"{stem}.png", "segments_info": info})
+
     content = {"images": listed, "annotations": annotations, "categories": categories}
     (root / "coco/annotations/panoptic_val2017.json").write_text(json.dumps(content))
     return (root,)
@@ -65,10 +70,12 @@ def copy_samples(images: int) -> tuple[Path]:
     source, root = Path(os.environ[SAMPLES]) / "coco", Path(tempfile.mkdtemp(prefix="opentrans-coco-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     content = json.loads((source / "annotations/panoptic_val2017.json").read_text())
+
     files = {image["id"]: image for image in content["images"]}
     listed, annotations = [], []
     for name in ("annotations", "val2017", "panoptic_val2017"):
         (root / "coco" / name).mkdir(parents=True)
+
     for number in range(images):
         entry = content["annotations"][number % len(content["annotations"])]
         stem, image = f"{number:012d}", files[entry["image_id"]]
@@ -76,6 +83,7 @@ def copy_samples(images: int) -> tuple[Path]:
         shutil.copy(source / "panoptic_val2017" / entry["file_name"], root / f"coco/panoptic_val2017/{stem}.png")
         listed.append(image | {"id": number, "file_name": f"{stem}.jpg"})
         annotations.append(entry | {"image_id": number, "file_name": f"{stem}.png"})
+
     text = json.dumps(content | {"images": listed, "annotations": annotations})
     (root / "coco/annotations/panoptic_val2017.json").write_text(text)
     return (root,)
@@ -103,11 +111,13 @@ def customary(root: Path) -> Path:
     folder = Path(tempfile.mkdtemp(dir=root))
     content = json.loads((root / "coco/annotations/panoptic_val2017.json").read_text())
     classes = {category["id"]: index for index, category in enumerate(content["categories"])}
+
     for entry in content["annotations"]:
         with Image.open(root / "coco/panoptic_val2017" / entry["file_name"]) as opened:
             colours = np.asarray(opened, dtype=np.uint32)
         ids = colours[..., 0] + 256 * colours[..., 1] + 65536 * colours[..., 2]
         labels = np.full(ids.shape, 255, np.uint8)
+
         for segment in entry["segments_info"]:
             labels[ids == segment["id"]] = classes[segment["category_id"]]
         Image.fromarray(labels).save(folder / entry["file_name"])

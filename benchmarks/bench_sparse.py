@@ -32,6 +32,7 @@ def make_trunk(density: float) -> ClipBackbone:
     """RN50's trunk with random weights of which `density` remain; signals keep their size through the layers."""
     torch.manual_seed(0)
     backbone = ClipBackbone(RN50).eval().requires_grad_(False)
+
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -40,6 +41,7 @@ def make_trunk(density: float) -> ClipBackbone:
             module.running_var.uniform_(0.8, 1.2)
             module.weight.data.uniform_(0.5, 1)
             module.bias.data.normal_(0, 0.1)
+
     for weight in get_prunable(backbone).values():
         weight.data.mul_((torch.rand_like(weight) < density) * density**-0.5)
     return backbone
@@ -181,6 +183,7 @@ def bench_ways(record: Callable[..., None], pytestconfig: pytest.Config) -> None
     failed: dict[str, str] = {}
     with torch.inference_mode():
         expected = make_trunk(0.1)(image)
+
         errors = {}
         for name, make in ways(0.1, 1, SIDE).items():
             try:
@@ -191,6 +194,8 @@ def bench_ways(record: Callable[..., None], pytestconfig: pytest.Config) -> None
                 made[name] = way
             except Exception as error:
                 failed[name] = type(error).__name__
+
+        # In turns, so that a slow moment of the machine meets every way.
         seconds: dict[str, list[float]] = {name: [] for name in made}
         busy: dict[str, list[float]] = {name: [] for name in made}
         until = time.perf_counter() + 2 * pytestconfig.getoption("--seconds")
@@ -202,6 +207,7 @@ def bench_ways(record: Callable[..., None], pytestconfig: pytest.Config) -> None
                 way(image)
                 seconds[name].append(time.perf_counter() - start)
                 busy[name].append(time.process_time() - cpu)
+
     base, cpu_base = (min(values["dense PyTorch (oneDNN)"]) for values in (seconds, busy))
     rows = [
         {
@@ -217,6 +223,7 @@ def bench_ways(record: Callable[..., None], pytestconfig: pytest.Config) -> None
         {"way": name, "seconds": "", "CPU seconds": "", "speed against dense": f"failed: {problem}",
          "by CPU seconds": "", "largest relative difference": ""} for name, problem in failed.items()
     ]  # fmt: skip
+
     macs = sum(count_convolutions(make_trunk(0.1), SIDE, SIDE).values())
     facts = {"multiply-accumulates of the dense trunk's convolutions": f"{macs / 1e9:.1f} G"}
     record("ways", {"title": "What each way gives at density 0.1, 512 x 512, 1 thread", "rows": rows, "facts": facts,

@@ -42,5 +42,5 @@ def bench_jobs(record: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> 
     assert all(torch.equal(found[0].embeddings, other.embeddings) for other in found)
     later: list[Any] = [row["prompts encoded"] for row in rows[1:]]
     goal = {"goal": "Text embeddings: prompts that a later job encodes again, 0", "reached": not any(later),
-            "figure": f"{max(later)} of {CLASSES}"}  # fmt: skip
+            "value": f"{max(later)} of {CLASSES}"}  # fmt: skip
     record("jobs", {"title": f"Jobs that need the same vocabulary of {CLASSES} classes", "rows": rows, "goals": [goal]})

@@ -86,6 +86,7 @@ def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None], t
         steps, frozen_step, [full_step], {"side": SIDE, "batch": BATCH}, threads=threads, inference=False, least=8,
         also=[quarter_step, three_quarters_step, contiguous_step],
     )["sides"]  # fmt: skip
+
     kind = "cpu_s" if threads == 1 else "min_s"
     rows, goals = [], []
     for share, side in zip(SHARES, ("quarter_step", "frozen_step", "three_quarters_step"), strict=True):
@@ -95,7 +96,8 @@ def bench_frozen_step(versus: Callable[..., Any], record: Callable[..., None], t
                      "difference, points": f"{points:+.1f}"})  # fmt: skip
         goals.append({"goal": f"Step with {share:.0%} of the convolutions frozen over full fine-tuning, {threads} "
                               f"thread{'s' * (threads > 1)}: within {POINTS} points of the counted ratio",
-                      "reached": abs(points) <= POINTS, "figure": f"{points:+.1f}"})  # fmt: skip
+                      "reached": abs(points) <= POINTS, "value": f"{points:+.1f}"})  # fmt: skip
+
     unit = "processor time" if threads == 1 else "clock"
     title = f"Step with the freeze plan over full fine-tuning, {threads} thread{'s' * (threads > 1)}, {unit}"
     record(f"training step ratio, {threads} threads", {"title": title, "rows": rows, "goals": goals})

@@ -53,7 +53,7 @@ def recorder(request: pytest.FixtureRequest) -> Recorder:
 def record(recorder: Recorder) -> Callable[[str, dict[str, Any]], None]:
     """Keep something that is no comparison: ``record(name, {...})``, with "title" and "rows" for the page.
 
-    "goals" lists what was to be reached: ``{"goal": text, "reached": bool, "figure": text}``.
+    "goals" lists what was to be reached: ``{"goal": text, "reached": bool, "value": text}``.
     """
     return recorder.add
 

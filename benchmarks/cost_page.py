@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from opentrans.config import Config
+from opentrans.data.downloads import DOWNLOADS
 from opentrans.pruning.magnitude import plan_rounds
 from opentrans.runs.table import RunId, read_experiments, runs_of
 from opentrans.system.files import write_text
@@ -13,8 +14,6 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/cost-of-the-paper.md"
 EXPERIMENT_TABLE = ROOT / "config/experiments.csv"
 TRUNK_WEIGHTS = 23_474_016  # of CLIP RN50, all convolutions: decides the number of rounds
-# Validation images of the seven benchmarks.
-IMAGES = {"coco": 5000, "cityscapes": 500, "ade150": 2000, "ade847": 2000, "pas20": 1449, "pc59": 5104, "pc459": 5104}
 HEAD = """# What the paper's tables cost on GPUs
 
 Written by `python -m benchmarks.gpu_training` from `config/paper.yaml`, `config/experiments.csv` and
@@ -44,7 +43,7 @@ def write_page(path: Path, config: Config, record: Record | None) -> None:
 
 
 def describe(record: Record) -> str:
-    """The measured figures and the machine."""
+    """The measured numbers and the machine."""
     machine = record["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [f"\n{machine['gpu']}, CUDA {machine['cuda']}, Python {machine['python']}, {versions}.\n"]
@@ -80,13 +79,21 @@ def _total(config: Config, record: Record, runs: list[RunId], searches: list[str
     seconds = sum(
         search_iterations(config, name) * _cost(record["search"], record["search"]["gpus"]) for name in searches
     )
+
+    images = sum(DOWNLOADS[name].counts["val"][0] for name in config.benchmarks)
     for run in runs:
-        measured, training = record["targets"][run.target], config.targets[run.target].training
-        freezes = config.freezing[run.freeze].method != "none"
-        state = "subnetwork" if _searched(config, run.subnetwork) else "frozen" if freezes else "dense"
-        seconds += training.iterations * _cost(measured[state], measured["gpus"])
-        seconds += sum(IMAGES[name] for name in config.benchmarks) * measured["evaluation"]["seconds"]
+        measured = record["targets"][run.target]
+        state = measured[_choose_state(config, run)]
+        seconds += config.targets[run.target].training.iterations * _cost(state, measured["gpus"])
+        seconds += images * measured["evaluation"]["seconds"]
     return seconds / 3600
+
+
+def _choose_state(config: Config, run: RunId) -> str:
+    """Which of the measured training steps a run takes."""
+    if _searched(config, run.subnetwork):
+        return "subnetwork"
+    return "dense" if config.freezing[run.freeze].method == "none" else "frozen"
 
 
 def _cost(measured: Record, gpus: int) -> float:

@@ -68,11 +68,13 @@ def measure(step: Callable[[int], object], repeats: int, device: torch.device) -
     if cuda:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
+
     begin = time.perf_counter()
     for number in range(1, repeats + 1):
         step(number)
     if cuda:
         torch.cuda.synchronize()
+
     seconds = (time.perf_counter() - begin) / repeats
     return {"seconds": seconds} | ({"peak_mib": torch.cuda.max_memory_allocated() / 2**20} if cuda else {})
 
@@ -110,6 +112,7 @@ def measure_training(target: Target, settings: TrainingConfig, state: str, repea
     if state != "dense":
         for weight in list(get_convolutions(target.backbone).values())[::2]:
             weight.requires_grad_(False)
+
     data = Noise(settings.crop_size, target.classifier.classes, target.classifier.embeddings.shape[1])
     stepper, step = make_training(target, settings, data, masks)
     examples = next(stepper.load(range(1), 0))
@@ -135,6 +138,7 @@ def measure_all(config: Config, repeats: int, classes: int) -> dict[str, Any]:
     teacher = make_teacher(get_architecture(config.teacher.architecture), 0).to(device)
     text = random_text(classes, teacher.embed_dim)
     image, vocabulary = torch.rand(3, *config.costs.image_size, device=device), text.to(device)
+
     records: dict[str, Any] = {"targets": {}}
     for name, settings in config.targets.items():
         gpus, record = config.gpus.targets.get(name, config.gpus.run), {}
@@ -144,13 +148,16 @@ def measure_all(config: Config, repeats: int, classes: int) -> dict[str, Any]:
             training = share_of_one(settings.training, gpus)
             density = config.subnetworks["ours"].density
             record[state] = measure_training(target, training, state, repeats, density)
+
         predict = partial(target.eval().predict, image, vocabulary, config.costs.image_size)
         evaluated = measure(lambda _, predict=predict: predict(), repeats, device)
         record["evaluation"] = evaluated | {"images_per_s": 1 / evaluated["seconds"]}
         records["targets"][name] = record | {"gpus": gpus}
+
     recipe = config.subnetworks["ours"]
     share = recipe.model_copy(update={"batch_size": max(1, recipe.batch_size // config.gpus.subnetwork)})
     records["search"] = measure_search(share, teacher, text, repeats) | {"gpus": config.gpus.subnetwork}
+
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return records | {"machine": describe_machine() | {"gpu": gpu, "cuda": torch.version.cuda}}
 

@@ -54,14 +54,14 @@ def _curves(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _goals(modules: Iterable[dict[str, Record]]) -> Iterator[str]:
-    """Every goal of the records, whether it is reached, and the figure."""
+    """Every goal of the records, whether it is reached, and its value."""
     rows = [row for records in modules for row in _list_goals(records)]
     reached = sum(row["reached"] for row in rows)
     yield f"{reached} of {len(rows)} goals reached.\n"
-    yield "| goal | reached | figure | load |"
+    yield "| goal | reached | value | load |"
     yield "|---|---|---|---|"
     for row in rows:
-        yield f"| {row['goal']} | {'yes' if row['reached'] else '**no**'} | {row['figure']} | {row['load']} |"
+        yield f"| {row['goal']} | {'yes' if row['reached'] else '**no**'} | {row['value']} | {row['load']} |"
 
 
 def _list_goals(records: dict[str, Record]) -> Iterator[Record]:
@@ -69,15 +69,16 @@ def _list_goals(records: dict[str, Record]) -> Iterator[Record]:
         for kind, goal in sorted(record.get("goal", {}).items()):
             ratio = _ratio(record, kind)
             text = f"{record['title']}, {_threads(record)}: {kind} at least {goal:g} times the strongest peer's"
-            yield {"goal": text, "reached": ratio >= goal, "figure": _times(ratio), "load": _load(record)}
+            yield {"goal": text, "reached": ratio >= goal, "value": _times(ratio), "load": _load(record)}
         yield from (goal | {"load": _load(record)} for goal in record.get("goals", []))
+
     for title, points in _curves(records.values()).items():
         for kind, (slope, _) in _growth(points, points[0]["ours"]).items():
             work = points[0].get("work", 1)
             what = {"cpu_s": "time", "peak_mib": "memory"}[kind]
             text = f"{what.capitalize()} against {title}: grows no faster than the work (exponent {work:g})"
             reached = slope <= work + GROWTH_TOLERANCE
-            yield {"goal": text, "reached": reached, "figure": f"exponent {slope:.2f}", "load": _load(points[-1])}
+            yield {"goal": text, "reached": reached, "value": f"exponent {slope:.2f}", "load": _load(points[-1])}
 
 
 def _growth(points: Sequence[Record], side: str) -> dict[str, tuple[float, float]]:
@@ -108,16 +109,18 @@ def _load(record: Record) -> str:
 
 
 def _table(record: Record) -> Iterator[str]:
-    """Every side of one comparison; ratios are the side's figure over ours."""
+    """Every side of one comparison; ratios are the side's number over ours."""
     sides, ours = record["sides"], record["sides"][record["ours"]]
     memory = "peak_mib" in ours
     yield f"**{record['title']}** ({_threads(record)})\n"
     yield "| | seconds | against ours | CPU seconds | against ours |" + (" peak MiB | against ours |" if memory else "")
     yield "|---|---:|---:|---:|---:|" + ("---:|---:|" if memory else "")
+
     for name in [record["ours"], *record["peers"], *record.get("also", [])]:
         side, line = sides[name], record["what"][name].splitlines()[0]
-        cells = [line, _figure(side["min_s"]), _times(side["min_s"] / ours["min_s"]),
-                 _figure(side["cpu_s"]), _times(side["cpu_s"] / ours["cpu_s"])]  # fmt: skip
+        cells = [line, _number(side["min_s"]), _times(side["min_s"] / ours["min_s"]),
+                 _number(side["cpu_s"]), _times(side["cpu_s"] / ours["cpu_s"])]  # fmt: skip
+
         if memory:
             cells += [f"{side['peak_mib']:.0f}", _times(side["peak_mib"] / max(ours["peak_mib"], 0.1))]
         yield "| " + " | ".join(cells) + " |"
@@ -128,9 +131,11 @@ def _table(record: Record) -> Iterator[str]:
 def _notes(record: Record) -> Iterator[str]:
     if record.get("goal") and "sides" in record:
         yield "Goal: " + "; ".join(_verdict(record, kind, goal) for kind, goal in record["goal"].items()) + ".\n"
+
     facts = {**record.get("agreement", {}), **record.get("facts", {})}
     if facts:
         yield "; ".join(f"{name}: {_exact(value)}" for name, value in facts.items()) + ".\n"
+
     machine = record["machine"]
     rounds = f"{record['rounds']} rounds; " if "rounds" in record else ""
     versions = ", ".join(f"{name} {value}" for name, value in machine["versions"].items() if name in _named(record))
@@ -145,7 +150,7 @@ def _named(record: Record) -> tuple[str, ...]:
 
 
 def _ratio(record: Record, kind: str) -> float:
-    """The strongest peer's figure over ours."""
+    """The strongest peer's number over ours."""
     sides, measure = record["sides"], MEASURES[kind]
     if kind == "speed" and record["threads"] == record.get("processes", 1) == 1:
         measure = "cpu_s"  # what an idle machine's clock would show
@@ -176,8 +181,9 @@ def _curve_table(title: str, points: list[Record]) -> Iterator[str]:
     yield f"| {title} | " + " | ".join(f"{names[side]}, {CURVES[kind]}" for kind, side in columns) + " |"
     yield "|" + "---:|" * (1 + len(columns))
     for point in points:
-        figures = [point["sides"][side][kind] for kind, side in columns]
-        yield f"| {_exact(point['curve'][1])} | " + " | ".join(_figure(figure) for figure in figures) + " |"
+        numbers = [point["sides"][side][kind] for kind, side in columns]
+        yield f"| {_exact(point['curve'][1])} | " + " | ".join(_number(number) for number in numbers) + " |"
+
     growth = {side: _growth(points, side) for side in sides}
     for index, row in enumerate(("exponent", "steepest step") if growth[sides[0]] else ()):
         cells = [f"{growth[side][kind][index]:.2f}" for kind, side in columns]
@@ -222,7 +228,7 @@ def draw() -> Iterator[tuple[Path, str]]:
             yield IMAGES / _image(path.stem, title), stream.getvalue()
 
 
-def _figure(value: float) -> str:
+def _number(value: float) -> str:
     return f"{value:.3g}"
 
 
@@ -238,11 +244,13 @@ def main() -> None:
     """Write the page and its plots, or compare them with what is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if the page is not what the results give")
+
     page = render()
     if parser.parse_args().check:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
             sys.exit("docs/performance.md is not what benchmarks/results gives: run python -m benchmarks.page")
         return
+
     write_text(PAGE, page)
     images = dict(draw())
     for path in set(IMAGES.glob("*.svg")) - images.keys():

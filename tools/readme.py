@@ -64,9 +64,11 @@ def find_table(results: Path, name: str) -> Path:
     candidates = [layout.table(name, "csv"), layout.collected(name)]
     if other:
         candidates.append(ResultsLayout(results.parent / profile).table(other, "csv"))
+
     for path in candidates:
         if path.exists():
             return path
+
     raise UserError(
         candidates[-1 if other else 0],
         f"no such file, but a page shows {name}",

@@ -83,7 +83,7 @@ def overall_density(densities: Mapping[str, Density]) -> float:
 def inference_costs(layers: Sequence[LayerCost], densities: Mapping[str, Density]) -> dict[str, float]:
     """Params and FLOPs (multiply-accumulates) at test.
 
-    `params`, `flops` follow the paper: the trunk's whole figures times (1 - density) are saved (0.9 x 23.53 M,
+    `params`, `flops` follow the paper: the trunk's whole numbers times (1 - density) are saved (0.9 x 23.53 M,
     0.9 x 105.1 G). `params_per_layer`, `flops_per_layer` save exactly what each layer's mask removes.
     """
     params, flops = sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)

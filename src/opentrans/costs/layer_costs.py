@@ -46,7 +46,7 @@ def count_macs(network: Network, images: Tensor, backend: str = "aten") -> int:
     """Multiply-accumulates of one forward pass, by ptflops.
 
     `aten` counts matrix products and convolutions wherever they occur (attention included); `pytorch`, what the
-    paper's figures follow, adds normalisation, activation and pooling, but fails on attention modules.
+    paper's numbers follow, adds normalisation, activation and pooling, but fails on attention modules.
     """
     module = network if isinstance(network, nn.Module) else _Wrapper(network)
 

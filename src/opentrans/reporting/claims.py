@@ -207,6 +207,8 @@ def judge_claim(claim: Claim, evidence: Evidence) -> JudgedClaim:
     """One claim beside the paper's evidence and this run's."""
     pairs, paper = find_pairs(claim, evidence), find_paper_effects(claim, evidence)
     verdict, p = judge(claim, pairs)
+
+    # The spread of the seeds' means, not of single pairs: benchmarks differ more than seeds do.
     by_seed = pairs.groupby("seed")["effect"].mean()
     effect = Cell(
         mean=_get_number(pairs["effect"].mean()),
@@ -214,6 +216,7 @@ def judge_claim(claim: Claim, evidence: Evidence) -> JudgedClaim:
         paper=_get_number(paper.mean()),
         unit=_UNITS[claim.metric],
     )
+
     return JudgedClaim(
         claim=claim,
         effect=effect,

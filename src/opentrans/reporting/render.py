@@ -124,6 +124,7 @@ def to_html(table: Table, caption: str, name: str) -> str:
         name: of the section, ``table1``; its title follows from it.
     """
     printers = [_make_printer(column) for column in table.columns]
+
     section = (
         make_environment()
         .get_template("table.html")

@@ -50,6 +50,7 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
         protocol, miou = content["protocol"], content["miou"]
         row = {name: content[name] for name in [*_KEYS, "images"]}
         row |= {f"miou_{name}": miou[name] for name in DENOMINATORS}
+
         return row | {
             "denominator": protocol["denominator"],
             "prompts": protocol["prompts"],

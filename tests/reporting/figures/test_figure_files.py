@@ -1,7 +1,10 @@
+from typing import get_args
+
 import matplotlib
 import pytest
 
-from opentrans.reporting.figures.style import SPARE, STYLES, draw_notice, get_styles, sort_targets
+from opentrans.config import Benchmark
+from opentrans.reporting.figures.style import BENCHMARK_TITLES, SPARE, STYLES, draw_notice, get_styles, sort_targets
 from opentrans.reporting.figures.table1 import plot_mean
 from opentrans.reporting.figures.write import write_figures
 
@@ -46,3 +49,7 @@ def test_known_subnetworks_keep_their_style_and_others_get_spare_ones():
 def test_a_notice_is_a_figure_too(tmp_path, kind):
     write_figures(tmp_path, {"empty": draw_notice("a reason.")})
     assert (tmp_path / f"empty.{kind}").stat().st_size > 500
+
+
+def test_every_benchmark_has_a_title():
+    assert tuple(BENCHMARK_TITLES) == get_args(Benchmark)

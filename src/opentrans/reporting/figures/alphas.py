@@ -53,8 +53,8 @@ def plot_before(alphas: pd.DataFrame) -> Figure:
 
     for axes, name in zip(panels, names, strict=True):
         part = start[start["subnetwork"] == name].dropna(subset="alpha")
-        places = part["layer"].map(layers.index)
-        axes.plot(places, part["alpha"], ".", color=GREY, markersize=5)
+        positions = part["layer"].map(layers.index)
+        axes.plot(positions, part["alpha"], ".", color=GREY, markersize=5)
         means = part.groupby("layer")["alpha"].mean().reindex(layers)
         axes.plot(range(len(layers)), means, "-o", color=BLUE, markersize=4, label="alpha, mean over seeds")
 

@@ -31,20 +31,20 @@ LEGEND_COLUMNS = 3
 
 
 @in_style
-def plot_images(dataset: PreparedDataset, places: Sequence[int], predictions: Sequence[Predictions]) -> Figure:
+def plot_images(dataset: PreparedDataset, positions: Sequence[int], predictions: Sequence[Predictions]) -> Figure:
     """A row for each image: the image, its ground truth, and a column for each of `predictions`.
 
     Args:
         dataset: the prepared benchmark.
-        places: which of its images are shown.
+        positions: which of its images are shown.
         predictions: what each run sees in them, shown in the paper's order of targets.
     """
-    if not (places and predictions):
+    if not (positions and predictions):
         return draw_notice("no image was predicted.")
 
     order = sort_targets({prediction.target for prediction in predictions})
     runs = sorted(predictions, key=lambda prediction: order.index(prediction.target))
-    rows = [_get_maps(dataset, place, runs) for place in places]
+    rows = [_get_maps(dataset, position, runs) for position in positions]
 
     # One legend for all images, so that a class has one colour throughout.
     classes = rank_classes(rows, dataset.vocabulary.ignore)
@@ -53,8 +53,8 @@ def plot_images(dataset: PreparedDataset, places: Sequence[int], predictions: Se
 
     figure = new_figure(PANEL * (2 + len(runs)), height)
     grid = add_panels(figure, len(rows), 2 + len(runs))
-    for place, maps, line in zip(places, rows, grid, strict=True):
-        line[0].imshow(dataset.image(place))
+    for position, maps, line in zip(positions, rows, grid, strict=True):
+        line[0].imshow(dataset.image(position))
         for axes, classified in zip(line[1:], maps, strict=True):
             _draw_map(axes, classified, classes, dataset.vocabulary.ignore)
         for axes in line:
@@ -87,9 +87,9 @@ def _describe(run: Predictions) -> str:
     return run.subnetwork if run.freeze == "none" else f"{run.subnetwork}, {run.freeze}"
 
 
-def _get_maps(dataset: PreparedDataset, place: int, runs: Sequence[Predictions]) -> list[np.ndarray]:
-    truth = dataset.label(place)
-    return [truth, *(run.get(dataset.records[place].image_id, truth.shape) for run in runs)]
+def _get_maps(dataset: PreparedDataset, position: int, runs: Sequence[Predictions]) -> list[np.ndarray]:
+    truth = dataset.label(position)
+    return [truth, *(run.get(dataset.records[position].image_id, truth.shape) for run in runs)]
 
 
 def rank_classes(rows: Sequence[Sequence[np.ndarray]], ignore: int) -> list[int]:

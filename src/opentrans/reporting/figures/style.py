@@ -31,8 +31,8 @@ SETTINGS: Any = {
 # A decorator: a figure is drawn with these settings and leaves the global ones alone.
 in_style = matplotlib.rc_context(SETTINGS)
 MARKERS = {"han": "o", "deeplabv3": "s", "fcclip": "^"}
-TARGETS = {"han": "Han et al.", "deeplabv3": "DeepLabV3", "fcclip": "FC-CLIP"}
-BENCHMARKS = {
+TARGET_TITLES = {"han": "Han et al.", "deeplabv3": "DeepLabV3", "fcclip": "FC-CLIP"}
+BENCHMARK_TITLES = {
     "coco": "COCO",
     "cityscapes": "Cityscapes",
     "ade150": "ADE-150",
@@ -86,12 +86,12 @@ def sort_known(names: Collection[str], order: Collection[str]) -> list[str]:
 
 def sort_targets(names: Collection[str]) -> list[str]:
     """The targets in the paper's order."""
-    return sort_known(names, TARGETS)
+    return sort_known(names, TARGET_TITLES)
 
 
 def get_title(name: str) -> str:
     """How a target or a benchmark is called in print."""
-    return (TARGETS | BENCHMARKS).get(name, name)
+    return (TARGET_TITLES | BENCHMARK_TITLES).get(name, name)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -130,8 +130,10 @@ def add_legend(figure: Figure, panels: Iterable[Axes], *, extra: Sequence[Artist
             found.setdefault(str(label), handle)
     longest = max(map(len, found), default=1)
     columns = int(figure.get_figwidth() / (0.4 + 0.065 * longest))
-    place: Any = "outside lower center"
-    figure.legend(list(found.values()), list(found), loc=place, ncols=max(1, min(len(found), columns)), frameon=False)
+    location: Any = "outside lower center"
+    figure.legend(
+        list(found.values()), list(found), loc=location, ncols=max(1, min(len(found), columns)), frameon=False
+    )
 
 
 @in_style

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from opentrans.errors import UserError
 from opentrans.reporting.figures.style import (
-    BENCHMARKS,
+    BENCHMARK_TITLES,
     STYLES,
     add_legend,
     add_panels,
@@ -55,7 +55,7 @@ def plot_mean(results: pd.DataFrame) -> Figure:
 def plot_benchmarks(results: pd.DataFrame) -> Figure:
     """One small panel of bars for each benchmark."""
     selected = select_table1(results)
-    names = sort_known(set(selected["benchmark"]), BENCHMARKS)
+    names = sort_known(set(selected["benchmark"]), BENCHMARK_TITLES)
 
     columns = min(4, len(names))
     rows = -(-len(names) // columns)
@@ -82,9 +82,9 @@ def _draw_bars(axes: Axes, values: pd.DataFrame) -> None:
     kinds = [name for name in STYLES if name in set(values["subnetwork"])]
 
     width = 0.8 / len(kinds)
-    for place, kind in enumerate(kinds):
+    for position, kind in enumerate(kinds):
         part = values[values["subnetwork"] == kind].groupby("target")["miou"]
-        centres = [index + (place - (len(kinds) - 1) / 2) * width for index in range(len(targets))]
+        centres = [index + (position - (len(kinds) - 1) / 2) * width for index in range(len(targets))]
         heights = [float(part.get_group(name).mean()) if name in part.groups else 0.0 for name in targets]
 
         style = STYLES[kind]
