@@ -116,7 +116,7 @@ class _Teacher:
         names["positional_embedding"] = torch.randn(50, width) / width**0.5
         self.visual = {f"attnpool.{name}": value for name, value in names.items()}
         self.architecture = {**RN50, "vision_cfg": {**RN50["vision_cfg"], "head_width": 64}}
-        self.embed_dim = out
+        self.embed_dim, self.logit_scale, self.device = out, 100.0, torch.device("cpu")
 
 
 def regions(count: int) -> tuple[MaskedAttentionPool, Tensor, Tensor]:

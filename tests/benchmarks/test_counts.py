@@ -18,6 +18,7 @@ from opentrans.costs.layer_costs import count_convolutions
 from opentrans.data.sources.coco import decode_ids
 from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.trunk import SparseTrunk, sparsify
+from opentrans.training.data import TrainingData
 from opentrans.training.devices import split_batch
 from opentrans.training.loading import load_steps
 
@@ -134,14 +135,17 @@ def test_decoding_two_hundred_segments_takes_as_many_calls_as_two(tmp_path):
 
 
 def test_loader_processes_make_the_examples_not_the_training():
-    class Places:
-        def get_examples(self, iteration, batch_size, places):
-            return [(os.getpid(), iteration * batch_size + place) for place in places]
+    class Positions(TrainingData):
+        def __init__(self):
+            pass
+
+        def get_examples(self, iteration, batch_size, positions):
+            return [(os.getpid(), iteration * batch_size + position) for position in positions]
 
     groups = split_batch(4, 2, 1)
-    steps = list(load_steps(Places(), 4, groups, range(3), 2))
+    steps = list(load_steps(Positions(), 4, groups, range(3), 2))
     made = [example for step in steps for group in step for example in group]
-    assert [place for _, place in made] == list(range(12))
+    assert [position for _, position in made] == list(range(12))
     assert os.getpid() not in {process for process, _ in made}
 
 

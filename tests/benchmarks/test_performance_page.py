@@ -37,7 +37,7 @@ def test_two_processes_are_judged_by_the_clock():
 def test_growth_is_the_slope_of_the_logarithms(power, reached):
     points = {str(x): make_record(0.1 * x**power, 1.0, {}, curve=["things", x], work=1) for x in (10, 20, 80)}
     (row,) = page._list_goals(points)
-    assert row["figure"] == f"exponent {power:.2f}"
+    assert row["value"] == f"exponent {power:.2f}"
     assert row["reached"] == reached
     (slope, steepest) = page._growth(list(points.values()), "us")["cpu_s"]
     assert slope == pytest.approx(steepest) == pytest.approx(power)

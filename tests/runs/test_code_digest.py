@@ -27,9 +27,10 @@ def test_the_digest_follows_the_content_of_reachable_files_only(tmp_path, monkey
     assert hash_sources("make-tables") != before
 
 
-def test_the_report_depends_on_its_template_and_tables_do_not():
+def test_report_and_tables_depend_on_their_own_templates():
     assert "reporting/templates/report.html" in names("make-report")
     assert "reporting/templates/report.html" not in names("make-tables")
+    assert "reporting/templates/table.html" in names("make-tables")
 
 
 def test_every_command_has_sources():

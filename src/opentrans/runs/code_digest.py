@@ -51,8 +51,9 @@ def list_commands() -> list[str]:
 
 
 def list_templates(path: Path) -> list[Path]:
-    """The files of the folder ``templates`` beside a source file that names it."""
-    return list((path.parent / "templates").glob("*")) if b'"templates"' in path.read_bytes() else []
+    """The files of the folder ``templates`` beside a source file that names them."""
+    source = path.read_bytes()
+    return [file for file in (path.parent / "templates").glob("*") if file.name.encode() in source]
 
 
 def get_sources(command: str) -> list[Path]:
