@@ -18,7 +18,7 @@ from opentrans.costs.layer_costs import count_convolutions
 from opentrans.data.sources.coco import decode_ids
 from opentrans.sparse.convolution import SparseConv
 from opentrans.sparse.trunk import SparseTrunk, sparsify
-from opentrans.training.data import TrainingData
+from opentrans.training.data import Example, TrainingData
 from opentrans.training.devices import split_batch
 from opentrans.training.loading import load_steps
 
@@ -134,19 +134,27 @@ def test_decoding_two_hundred_segments_takes_as_many_calls_as_two(tmp_path):
     assert calls[0] == calls[1]
 
 
+class Made(Example):
+    """Who made an example and which one it is, instead of an image."""
+
+    def __init__(self, process, position):
+        vars(self).update(process=process, position=position)
+
+
+class Positions(TrainingData):
+    def __init__(self):
+        pass
+
+    def get_examples(self, iteration, batch_size, positions):
+        return [Made(os.getpid(), iteration * batch_size + position) for position in positions]
+
+
 def test_loader_processes_make_the_examples_not_the_training():
-    class Positions(TrainingData):
-        def __init__(self):
-            pass
-
-        def get_examples(self, iteration, batch_size, positions):
-            return [(os.getpid(), iteration * batch_size + position) for position in positions]
-
     groups = split_batch(4, 2, 1)
     steps = list(load_steps(Positions(), 4, groups, range(3), 2))
     made = [example for step in steps for group in step for example in group]
-    assert [position for _, position in made] == list(range(12))
-    assert os.getpid() not in {process for process, _ in made}
+    assert [example.position for example in made] == list(range(12))
+    assert os.getpid() not in {example.process for example in made}
 
 
 def test_the_script_for_the_gpu_runs_on_the_cpu():
