@@ -92,7 +92,7 @@ def plan(programs, folder, *words):
     """``opentrans plan`` for the project's model."""
     options = ("--model", "my_project:build_model", "--prefix", "*.visual", "--layers", "conv", "--output", "plan.csv")
     return call(
-        programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS.parent}:{HOSTS}"
+        programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS}"
     )
 
 
