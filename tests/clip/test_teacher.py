@@ -47,3 +47,15 @@ def test_a_file_without_architecture_is_a_user_error(tmp_path):
 
 def test_the_written_out_colour_statistics_are_open_clips():
     assert (CLIP_MEAN, CLIP_STD) == (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("vision_cfg", "timm_model_name"), ("text_cfg", "hf_model_name"), ("text_cfg", "other")]
+)
+def test_an_architecture_that_would_be_fetched_from_the_network_is_refused(teacher, tmp_path, section, name):
+    path = tmp_path / "teacher.safetensors"
+    settings = {**teacher.architecture[section], name: "hf-hub:someone/model"}
+    metadata = {"architecture": json.dumps({**teacher.architecture, section: settings})}
+    save_tensors(path, teacher.clip.state_dict(), metadata)
+    with pytest.raises(UserError, match=r"fetched from the network|hf-hub:"):
+        Teacher.load(path)

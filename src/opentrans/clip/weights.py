@@ -17,6 +17,7 @@ Architecture = dict[str, Any]
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _VISUAL = "visual."
+_FETCHED = ("timm_model_name", "hf_model_name", "hf_tokenizer_name")
 TEACHER_REMEDY = "make the teacher again (opentrans train-teacher or import-teacher)"
 
 
@@ -84,4 +85,17 @@ def load_artefact(path: Path) -> tuple[dict[str, Tensor], Architecture]:
         ) from None
     if not isinstance(architecture, dict):
         raise UserError(path, "metadata field architecture holds no fields", TEACHER_REMEDY)
+    _refuse_downloads(path, architecture)
     return tensors, architecture
+
+
+def _refuse_downloads(path: Path, architecture: Architecture) -> None:
+    """Refuse an architecture that open_clip would fetch from the network: a file from others is data."""
+    for section, settings in architecture.items():
+        for name in _FETCHED if isinstance(settings, dict) else ():
+            if settings.get(name):
+                problem = f"metadata field architecture: {section}.{name} would be fetched from the network"
+                raise UserError(path, problem, TEACHER_REMEDY)
+    if "hf-hub:" in json.dumps(architecture):
+        problem = "metadata field architecture names a model of a hub (hf-hub:)"
+        raise UserError(path, problem, TEACHER_REMEDY)

@@ -20,9 +20,12 @@ _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight
 def get_layers(located: Located, kinds: tuple[str, ...] = LAYER_KINDS) -> dict[str, nn.Parameter]:
     """The weights with a spectrum, in network order: convolutions of any dimension, and linear and attention layers."""
     layers: dict[str, nn.Parameter] = {}
+    listed: set[int] = set()
     for name, parameter in located.parameters.items():
+        if id(parameter) in listed:  # a weight with several names (tied layers, a module used twice) is one layer
+            continue
         owner_name, _, own_name = name.rpartition(".")
-        owner = locate(located.module, owner_name).module
+        owner = _find_owner(located.module, owner_name)
 
         is_conv = own_name == "weight" and isinstance(owner, _ConvNd)
         is_linear = own_name == "weight" and isinstance(owner, nn.Linear)
@@ -31,11 +34,22 @@ def get_layers(located: Located, kinds: tuple[str, ...] = LAYER_KINDS) -> dict[s
 
         if wanted and parameter.ndim >= 2:
             layers[name] = parameter
+            listed.add(id(parameter))
     return layers
+
+
+def _find_owner(module: nn.Module, name: str) -> nn.Module | None:
+    """The module called `name`, wrappers left out; a second name of a module is none of its own."""
+    try:
+        return locate(module, name).module
+    except UserError:
+        return None
 
 
 def fit_layers(layers: Mapping[str, Tensor], estimator: str) -> list[LayerSpectrum]:
     """Alpha of each layer by the estimator of the backbone's plans; a matrix is a convolution with one slice.
+
+    Weights that are not finite, or have no data yet, are a `UserError` that names the layer.
 
     A transposed convolution (in, out, ...) is fitted as it is: transposition does not change singular values.
     """

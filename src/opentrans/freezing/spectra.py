@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from opentrans.errors import UserError
 from opentrans.freezing.fits import LayerSpectrum
 
 MIN_EIGENVALUES = 8  # weightwatcher's default; the released code has no limit, but fits of fewer points mean nothing
@@ -28,12 +29,28 @@ HISTOGRAM_BINS = 100
 def estimate_alphas(
     weights: Mapping[str, Float[Tensor, "_o _i _kh _kw"]], estimator: str = "weightwatcher"
 ) -> list[LayerSpectrum]:
-    """Fit every layer of `weights`, in its order, by ``weightwatcher`` or ``released``."""
+    """Fit every layer of `weights`, in its order, by ``weightwatcher`` or ``released``.
+
+    Raises:
+        UserError: a weight is NaN or infinite, or on the meta device; it names the layer.
+    """
+    for name, weight in weights.items():
+        check_values(name, weight)
+
     if estimator == "released":
         return [_fit_released(name, weight) for name, weight in weights.items()]
     if estimator != "weightwatcher":
         raise ValueError(f"unknown estimator {estimator}")
     return _fit_weightwatcher(weights)
+
+
+def check_values(name: str, weight: Tensor) -> None:
+    """Refuse a weight that no spectrum can be taken of with a `UserError` that names its layer."""
+    if weight.is_meta:
+        raise UserError(name, "the weights are on the meta device: they have no values", "load the weights first")
+    n_bad = int((~weight.detach().isfinite()).sum())
+    if n_bad:
+        raise UserError(name, f"{n_bad} of its weights are NaN or infinite", "load weights that are finite")
 
 
 def compute_spectrum(weight: Float[Tensor, "o i kh kw"]) -> Float[np.ndarray, " n"]:
