@@ -31,7 +31,7 @@ def test_tables_made_through_slurm_are_those_made_locally_byte_for_byte(submitte
 
 
 def test_a_jobs_resources_reach_slurm(submitted, slurm):
-    jobs = slurm.describe("rule_train")
+    jobs = slurm.describe("rule_train_wildcards")
     assert len(jobs) == 2
     for job in jobs:
         assert job["MinMemoryNode"] == "4000M"
@@ -67,7 +67,7 @@ def cut_off(submitted, slurm, tmp_path):
 
 
 def test_jobs_cancelled_or_preempted_mid_training_end_with_the_same_bytes(cut_off, copy, slurm):
-    assert sorted(job["Restarts"] for job in slurm.describe("rule_train"))[-1] == "1"
+    assert sorted(job["Restarts"] for job in slurm.describe("rule_train_wildcards"))[-1] == "1"
     lengthen(copy).snakemake("training")
     for run in ("fcclip/dense/none", "deeplabv3/ours/alpha_bottom50"):
         for file in ("checkpoint.safetensors", "log.csv"):
