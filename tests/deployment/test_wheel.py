@@ -91,9 +91,7 @@ def folder(tmp_path):
 def plan(programs, folder, *words):
     """``opentrans plan`` for the project's model."""
     options = ("--model", "my_project:build_model", "--prefix", "*.visual", "--layers", "conv", "--output", "plan.csv")
-    return call(
-        programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS}"
-    )
+    return call(programs / "opentrans", "plan", *options, *words, folder=folder, PYTHONPATH=f"{folder}:{HOSTS}")
 
 
 def test_a_wheel_holds_the_files_that_are_no_modules(wheel):

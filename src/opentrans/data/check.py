@@ -9,11 +9,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from opentrans.config import Config
-from opentrans.data.downloads import DOWNLOADS, LONG_NAMES, get_download_folder, get_needed
+from opentrans.data.downloads import DOWNLOADS, LONG_NAMES, get_download_folder
 from opentrans.data.prepared import read_rgb
 from opentrans.data.sources.base import ROOT_REMEDY, WORLD_MARKER, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError
+from opentrans.runs.selection import list_sets
 from opentrans.system.pools import open_pool
 
 _SAMPLE = 3  # images of each split that are decoded even without `deep`
@@ -35,7 +36,7 @@ class CheckedSplit:
 
 def check_downloads(config: Config, deep: bool = False, workers: int = 1) -> list[CheckedSplit]:
     """What there is of every needed split; a fault in one does not keep the others from being checked."""
-    return [_check(dataset, split, config, deep, workers) for dataset, split in get_needed(config)]
+    return [_check(dataset, split, config, deep, workers) for dataset, split in list_sets(config)]
 
 
 def _check(dataset: str, split: str, config: Config, deep: bool, workers: int) -> CheckedSplit:

@@ -1,15 +1,16 @@
 """The official downloads: where they come from, their folders, and which of them are missing.
 
-Only the standard library and the configuration are imported: the workflow asks while it plans.
+Nothing heavy is imported: the workflow asks while it plans.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from opentrans.config import Config, DataConfig
+from opentrans.runs.layout import DataLayout
+from opentrans.runs.selection import list_sets, uses_world
 
 LONG_NAMES = {"train": "training", "val": "validation"}
-PREPARED = "stats.json"  # the file of a prepared split that is written last
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,6 @@ def get_download_folder(dataset: str, config: DataConfig) -> Path:
     return Path(config.raw_root) / config.folders.get(dataset, DOWNLOADS[dataset].folder)
 
 
-def get_needed(config: Config) -> list[tuple[str, str]]:
-    """Data set and split of everything that the workflow prepares: the training set, then the benchmarks."""
-    return [("coco", "train"), *((benchmark, "val") for benchmark in config.benchmarks)]
-
-
 def find_missing_entries(dataset: str, split: str, config: DataConfig) -> list[str]:
     """What is not there of a prepared split's download; a few looks at the file system, nothing is listed or read."""
     official = config.splits.get(f"{dataset}_{split}", split)
@@ -114,11 +110,11 @@ def describe_missing(config: Config) -> str | None:
 
     A split that is prepared needs its download no longer, and the mini world is generated.
     """
-    folder = Path("data", config.profile)
-    if config.data.raw_root == str(folder / "world"):
+    if uses_world(config):
         return None
 
-    waiting = [key for key in get_needed(config) if not folder.joinpath("prepared", *key, PREPARED).exists()]
+    layout = DataLayout.of_profile(config.profile)
+    waiting = [key for key in list_sets(config) if not layout.statistics(*key).exists()]
     missing = [name for name, split in waiting if find_missing_entries(name, split, config.data)]
     if not missing:
         return None

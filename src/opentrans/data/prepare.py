@@ -21,11 +21,12 @@ from opentrans.data.sources.base import Decoded, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError, refuse_reading
 from opentrans.runs.code_digest import hash_sources
+from opentrans.runs.layout import INDEX_FILE, STATISTICS_FILE, VOCABULARY_FILE
 from opentrans.system.files import write_csv, write_json
 from opentrans.system.pools import open_pool
 
 _PARTS = ("labels", "segments", "images")
-_ENTRIES = {"index.csv", "vocabulary.json", "stats.json", *_PARTS}
+_ENTRIES = {INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE, *_PARTS}
 
 
 def prepare(dataset: str, split: str, config: DataConfig, destination: Path, workers: int = 1) -> None:
@@ -63,12 +64,12 @@ def prepare(dataset: str, split: str, config: DataConfig, destination: Path, wor
             print(f"{title}: {remark}", file=sys.stderr)
 
         _remove_others(folder, files)
-        write_csv(folder / "index.csv", INDEX_FIELDS, rows)
-        source.vocabulary.write(folder / "vocabulary.json")
+        write_csv(folder / INDEX_FILE, INDEX_FIELDS, rows)
+        source.vocabulary.write(folder / VOCABULARY_FILE)
 
         statistics = {"images": len(rows), "labels_sha256": hash_labels(rows)}
         head = {"dataset": dataset, "split": split, "remarks": remarks}
-        write_json(folder / "stats.json", head | histogram.describe() | statistics)
+        write_json(folder / STATISTICS_FILE, head | histogram.describe() | statistics)
 
 
 def _run(source: Source, folder: Path, destination: Path, journal: Journal, workers: int) -> Iterator[Entry]:

@@ -15,6 +15,7 @@ from jaxtyping import Int32, UInt8
 from PIL import Image
 
 from opentrans.errors import UserError, refuse_reading
+from opentrans.runs.layout import INDEX_FILE, STATISTICS_FILE, VOCABULARY_FILE
 from opentrans.system.files import read_csv, read_json, write_json
 
 INDEX_FIELDS = ("image_id", "image", "label", "segments", "height", "width", "image_sha256", "label_sha256")
@@ -89,9 +90,9 @@ class PreparedDataset:
     @classmethod
     def open(cls, folder: Path) -> "PreparedDataset":
         """Read index and vocabulary of `folder`; an index that is not what ``stats.json`` says is a `UserError`."""
-        rows = read_csv(folder / "index.csv", INDEX_FIELDS, PREPARE_AGAIN)
+        rows = read_csv(folder / INDEX_FILE, INDEX_FIELDS, PREPARE_AGAIN)
         _check_index(folder, rows)
-        return cls(folder, tuple(_record(folder, row) for row in rows), Vocabulary.read(folder / "vocabulary.json"))
+        return cls(folder, tuple(_record(folder, row) for row in rows), Vocabulary.read(folder / VOCABULARY_FILE))
 
     def __len__(self) -> int:
         return len(self.records)
@@ -129,16 +130,16 @@ def hash_labels(rows: Iterable[Mapping[str, object]]) -> str:
 
 def _check_index(folder: Path, rows: list[dict[str, str]]) -> None:
     """Compare the index with the number of images and the digest beside it; an own data set may have neither."""
-    path = folder / "stats.json"
+    path = folder / STATISTICS_FILE
     stats = read_json(path, PREPARE_AGAIN) if path.exists() else {}
     if not isinstance(stats, dict):
         raise UserError(path, "holds no object", PREPARE_AGAIN)
 
     images = stats.get("images", len(rows))
     if images != len(rows):
-        raise UserError(folder / "index.csv", f"{len(rows)} images, stats.json says {images}", PREPARE_AGAIN)
+        raise UserError(folder / INDEX_FILE, f"{len(rows)} images, stats.json says {images}", PREPARE_AGAIN)
     if stats.get("labels_sha256", hash_labels(rows)) != hash_labels(rows):
-        raise UserError(folder / "index.csv", "column label_sha256 is not what stats.json says", PREPARE_AGAIN)
+        raise UserError(folder / INDEX_FILE, "column label_sha256 is not what stats.json says", PREPARE_AGAIN)
 
 
 def _record(folder: Path, row: dict[str, str]) -> Record:

@@ -47,6 +47,7 @@ from opentrans.doctor.software import (
     find_torch_builds,
 )
 from opentrans.errors import UserError
+from opentrans.runs.layout import DataLayout, ResultsLayout
 from opentrans.runs.table import RunId, read_experiments, runs_of
 
 
@@ -125,7 +126,8 @@ def diagnose(config: Config, machine: MachineFacts, network: bool = False) -> It
         work = plan.work
         yield from attempt("SLURM", lambda: check_cluster(config, machine, work))
         yield from attempt("disk", lambda: check_space(config, plan, machine.submits))
-    yield from attempt("data", lambda: check_data(find_data(config, _prepared(config), _world(config))))
+    data = DataLayout.of_profile(config.profile)
+    yield from attempt("data", lambda: check_data(find_data(config, data.all_prepared, str(data.world))))
     yield from attempt("teacher", lambda: [check_weights(config, network)])
     if plan:
         yield check_plan(plan.work, config.tables, config.device != "cpu")
@@ -179,22 +181,20 @@ def check_cluster(config: Config, machine: MachineFacts, work: list[Work]) -> It
 
 def check_space(config: Config, plan: Plan, submits: bool) -> Iterable[Check]:
     """Space and inodes on the file systems of data and results."""
-    data = [
-        need
-        for key, need in estimate_data(config, plan.images).items()
-        if not (_prepared(config).joinpath(*key)).is_dir()
-    ]
+    data, results = DataLayout.of_profile(config.profile), ResultsLayout.of_profile(config.profile)
+    sets = estimate_data(config, plan.images)
+    data_needs = [need for key, need in sets.items() if not data.prepared(*key).is_dir()]
     world = estimate_world(config)
-    if world and not Path(_world(config)).is_dir():
-        data.append(world)
+    if world and not data.world.is_dir():
+        data_needs.append(world)
 
     # On a cluster all trainings may run at the same time, here one after the other.
     trainings = sum(each.jobs for each in plan.work if each.name.split()[0] in TRAINING_JOBS)
-    results = estimate_results(config, plan.runs, plan.work, plan.images, trainings if submits else 1)
+    result_needs = estimate_results(config, plan.runs, plan.work, plan.images, trainings if submits else 1)
     return judge_space(
-        (find_file_system(_data(config)), data),
-        (find_file_system(_results(config)), results),
-        measure_folder(_results(config)),
+        (find_file_system(data.folder), data_needs),
+        (find_file_system(results.folder), result_needs),
+        measure_folder(results.folder),
     )
 
 
@@ -217,21 +217,5 @@ def judge_space(
 
 def check_weights(config: Config, network: bool) -> Check:
     """The teacher's weights."""
-    artefact = _results(config) / "teacher/teacher.safetensors"
+    artefact = ResultsLayout.of_profile(config.profile).teacher
     return check_teacher(find_teacher(config.teacher, artefact, network), str(artefact))
-
-
-def _results(config: Config) -> Path:
-    return Path("results") / config.profile
-
-
-def _data(config: Config) -> Path:
-    return Path("data") / config.profile
-
-
-def _prepared(config: Config) -> Path:
-    return _data(config) / "prepared"
-
-
-def _world(config: Config) -> str:
-    return str(_data(config) / "world")

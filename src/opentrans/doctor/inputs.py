@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from opentrans.config import Config, TeacherConfig
-from opentrans.data.downloads import find_missing_entries, get_needed
+from opentrans.data.downloads import find_missing_entries
 from opentrans.doctor.checks import Check, fault, fine, warn
 from opentrans.doctor.external import PROGRAM_SECONDS, ask_python
+from opentrans.runs.selection import list_sets
 
 READERS = ("numpy", "PIL", "tqdm", "scipy")  # what `data check` needs beyond the configuration
 MORE = "`opentrans data check` says more, docs/data.md where each comes from"
@@ -52,7 +53,7 @@ def find_data(config: Config, prepared: Path, world: str) -> list[DataState]:
     if config.data.raw_root == world and not Path(world).is_dir():
         return [DataState("mini world", "not there yet: the workflow generates it")]
     if not Path(config.data.raw_root).is_dir():
-        waiting = [name for name, split in get_needed(config) if not (prepared / name / split).is_dir()]
+        waiting = [name for name, split in list_sets(config) if not (prepared / name / split).is_dir()]
         if not waiting:
             return [DataState("all", "prepared; the downloads are gone, and not needed")]
         remedy = f"set data.raw_root to the folder of the downloads; {MORE}"
@@ -64,7 +65,7 @@ def find_data(config: Config, prepared: Path, world: str) -> list[DataState]:
 
         findings = check_downloads(config)
         return [DataState(f"{each.dataset} {each.split}", each.state, each.problem, each.remedy) for each in findings]
-    return [_look_at_folders(config, dataset, split) for dataset, split in get_needed(config)]
+    return [_look_at_folders(config, dataset, split) for dataset, split in list_sets(config)]
 
 
 def _look_at_folders(config: Config, dataset: str, split: str) -> DataState:

@@ -6,7 +6,8 @@ from typing import Any
 
 from opentrans.config import Config, SubnetworkRecipe
 from opentrans.costs.workload import Work
-from opentrans.data.downloads import DOWNLOADS, get_needed
+from opentrans.data.downloads import DOWNLOADS
+from opentrans.runs.selection import list_sets
 from opentrans.runs.table import RunId
 
 # Of CLIP's ResNets: blocks of each stage, width of the stem, dimension of the embedding space.
@@ -43,7 +44,7 @@ class DiskNeed:
 def count_images(config: Config) -> dict[tuple[str, str], int]:
     """Images of every prepared (data set, split): official numbers, or the mini world's."""
     images = {}
-    for dataset, split in get_needed(config):
+    for dataset, split in list_sets(config):
         official = config.data.splits.get(f"{dataset}_{split}", split)
         number = DOWNLOADS[dataset].counts[official][0]
         if config.world is not None:

@@ -20,6 +20,7 @@ from opentrans.config import CkaConfig
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.models.target import Normalize, Target
+from opentrans.runs.layout import INDEX_FILE
 
 CHANNELS_AT_ONCE = 64
 FEWEST_IMAGES = 4  # the debiased estimate divides by n - 3
@@ -106,7 +107,7 @@ def load_squares(dataset: PreparedDataset, count: int, side: int) -> Float[Tenso
     count = min(count, len(dataset))
     if count < FEWEST_IMAGES:
         problem = f"{count} images, at least {FEWEST_IMAGES} are needed to compare backbones"
-        raise UserError(dataset.folder / "index.csv", problem, "prepare more images, or raise cka.images")
+        raise UserError(dataset.folder / INDEX_FILE, problem, "prepare more images, or raise cka.images")
     chosen = [index * len(dataset) // count for index in range(count)]
     images = (torch.from_numpy(dataset.image(index).copy()).permute(2, 0, 1)[None].float() / 255 for index in chosen)
     squares = [F.interpolate(image, (side, side), mode="bilinear", antialias=True) for image in images]

@@ -18,6 +18,7 @@ from opentrans.errors import UserError
 from opentrans.evaluation.confusion import add_confusion
 from opentrans.evaluation.miou import DENOMINATORS, mean_iou
 from opentrans.models.target import Target
+from opentrans.runs.layout import VOCABULARY_FILE
 
 
 def get_test_size(height: int, width: int, short_side: int | None, max_side: int) -> tuple[int, int]:
@@ -65,7 +66,7 @@ def compute_confusion(
     n_classes = len(dataset.vocabulary)
     if len(classes) != n_classes:
         problem = f"{n_classes} classes, but {len(classes)} are embedded"
-        raise UserError(dataset.folder / "vocabulary.json", problem, "embed this vocabulary again")
+        raise UserError(dataset.folder / VOCABULARY_FILE, problem, "embed this vocabulary again")
 
     confusion = np.zeros((n_classes, n_classes), np.int64)
     for index in tqdm(range(len(dataset)), desc=title or "evaluate", unit="image", file=sys.stderr):

@@ -14,6 +14,8 @@ from opentrans.errors import UserError
 from opentrans.runs.table import RunId, SubnetworkId
 
 TRAINING, CHECKPOINT = "training", "checkpoint.safetensors"
+# What a prepared data set consists of, beside its label maps.
+INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE = "index.csv", "vocabulary.json", "stats.json"
 TABLE_KINDS = ("csv", "md", "tex", "html")
 FIGURE_KINDS = ("svg", "png")
 SEED = re.compile(r"seed(\d+)")
@@ -149,15 +151,15 @@ class DataLayout:
 
     def statistics(self, dataset: str = "{dataset}", split: str = "{split}") -> Path:
         """How many images, classes and pixels a prepared data set has; written last."""
-        return self.prepared(dataset, split) / "stats.json"
+        return self.prepared(dataset, split) / STATISTICS_FILE
 
     def index(self, dataset: str = "{dataset}", split: str = "{split}") -> Path:
         """The images of a prepared data set."""
-        return self.prepared(dataset, split) / "index.csv"
+        return self.prepared(dataset, split) / INDEX_FILE
 
     def vocabulary(self, dataset: str = "{dataset}", split: str = "{split}") -> Path:
         """The class names of a prepared data set."""
-        return self.prepared(dataset, split) / "vocabulary.json"
+        return self.prepared(dataset, split) / VOCABULARY_FILE
 
 
 @dataclass(frozen=True)

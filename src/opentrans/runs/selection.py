@@ -48,6 +48,16 @@ ALPHA_FIGURES = {
 IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
 
 
+def list_sets(config: Config) -> list[tuple[str, str]]:
+    """Data set and split of everything that is prepared: the training set and the benchmarks."""
+    return [TRAINING_SET, *((benchmark, "val") for benchmark in config.benchmarks)]
+
+
+def uses_world(config: Config) -> bool:
+    """Whether the data sets are the mini world's, which the workflow generates."""
+    return config.data.raw_root == str(DataLayout.of_profile(config.profile).world)
+
+
 @dataclass(frozen=True)
 class Selection:
     """The files that a configuration and its experiment table ask for."""
@@ -116,7 +126,7 @@ class Selection:
     @property
     def sets(self) -> list[tuple[str, str]]:
         """Data set and split of everything that is prepared: the training set and the benchmarks."""
-        return [TRAINING_SET, *((benchmark, "val") for benchmark in self.config.benchmarks)]
+        return list_sets(self.config)
 
     @property
     def set_names(self) -> list[str]:
@@ -131,7 +141,7 @@ class Selection:
     @property
     def world(self) -> list[Path]:
         """The mini world's manifest, where the data sets are the mini world's."""
-        return [self.data.manifest] if self.config.data.raw_root == str(self.data.world) else []
+        return [self.data.manifest] if uses_world(self.config) else []
 
     @property
     def training_set(self) -> list[Path]:

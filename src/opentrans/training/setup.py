@@ -22,6 +22,7 @@ from opentrans.models.registry import build_target
 from opentrans.models.target import Target
 from opentrans.pruning.masks import MaskKeeper
 from opentrans.pruning.subnetwork import Subnetwork
+from opentrans.runs.layout import INDEX_FILE, VOCABULARY_FILE
 from opentrans.runs.table import get_named
 from opentrans.system.device import select_device
 from opentrans.system.files import sha256
@@ -152,8 +153,8 @@ def identify(
 
     files = {
         **artefacts,
-        "training set": dataset / "index.csv",
-        "vocabulary": dataset / "vocabulary.json",
+        "training set": dataset / INDEX_FILE,
+        "vocabulary": dataset / VOCABULARY_FILE,
         "regions": regions,
     }
 

@@ -10,6 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from opentrans.config import Benchmark
 from opentrans.data.prepared import PREPARE_AGAIN, PreparedDataset, Vocabulary
 from opentrans.errors import UserError
+from opentrans.runs.layout import VOCABULARY_FILE
 
 _BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
 
@@ -68,7 +69,7 @@ def _register(name: str, folder: Path, class_names: str) -> str:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
 
-    vocabulary = Vocabulary.read(folder / "vocabulary.json")
+    vocabulary = Vocabulary.read(folder / VOCABULARY_FILE)
     titles = vocabulary.titles if class_names == "first" else [",".join(names) for names in vocabulary.names]
     DatasetCatalog.register(name, partial(load_records, folder))
     MetadataCatalog.get(name).set(
