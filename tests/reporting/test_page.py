@@ -84,7 +84,7 @@ def make_page(files, config):
             tables=[page.read_section(path) for path in page.sort_by_number([files / t for t in tables])],
             figures=[page.read_figure(files / name, captions) for name in figures],
             claims=page.read_section(files / claims) if claims else None,
-            costs=read_costs_of_jobs(files / "jobs", without=["make_report"]),
+            costs=read_costs_of_jobs([files / "jobs"], without=["make_report"]),
         )
 
     return make
@@ -140,7 +140,7 @@ def test_cells_are_sorted_by_their_number_and_text_by_its_letters():
 
 
 def test_costs_are_summed_by_rule_with_the_dearest_first(files):
-    assert read_costs_of_jobs(files / "jobs", without=["make_report"]) == [
+    assert read_costs_of_jobs([files / "jobs"], without=["make_report"]) == [
         RuleCost("train", 3, 70, 3620, 700),
         RuleCost("make_tables", 1, 1, 0, 90),
     ]
@@ -149,9 +149,9 @@ def test_costs_are_summed_by_rule_with_the_dearest_first(files):
 def test_damaged_benchmark_files_are_named(files):
     (files / "jobs/broken.tsv").write_text("s\tmax_rss\n")
     with pytest.raises(UserError, match=r"broken\.tsv: column cpu_time is missing"):
-        read_costs_of_jobs(files / "jobs")
+        read_costs_of_jobs([files / "jobs"])
     with pytest.raises(UserError, match="no such folder"):
-        read_costs_of_jobs(files / "absent")
+        read_costs_of_jobs([files / "absent"])
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ READERS = {
     "paper's values": (read_paper, PAPER.encode()),
     "results": (read_results, ",".join(RESULT_FIELDS).encode() + b"\nhan,dense,none,0,coco,present,1,1,1,4,plain\n"),
     "evaluation": (lambda path: collect_results([path]), to_bytes(EVALUATION)),
-    "jobs": (lambda path: read_costs_of_jobs(move(path, "jobs/rule.tsv").parent), JOBS.encode()),
+    "jobs": (lambda path: read_costs_of_jobs([move(path, "jobs/rule.tsv").parent]), JOBS.encode()),
     "training log": (lambda path: read_logs([move(path, "han/dense/none/seed0/log.csv")]), LOGS.encode()),
     "shown record": (lambda path: ShownResults.read(move(path, "record.json").parent), to_bytes(SHOWN)),
     "captioned names": (

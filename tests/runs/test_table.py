@@ -128,3 +128,8 @@ def test_an_unknown_name_lists_what_there_is():
     assert get_named({"a": 1}, "a", "--target") == 1
     with pytest.raises(UserError, match="--target: 'c' is none of a, b"):
         get_named({"a": 1, "b": 2}, "c", "--target")
+
+
+def test_a_skipped_experiment_that_is_not_in_the_table_is_named(config):
+    with pytest.raises(UserError, match=r"config: skip: .* has no experiment 't99_none'"):
+        read_experiments(ROOT / "config/experiments.csv", config.model_copy(update={"skip": ["t99_none"]}))

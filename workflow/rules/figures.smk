@@ -7,9 +7,9 @@ rule plot_results:
     output:
         mark_figures(FILES.result_figures),
     log:
-        RESULTS.log("plot_results"),
+        PROFILE.log("plot_results"),
     benchmark:
-        RESULTS.job("plot_results")
+        PROFILE.job("plot_results")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -36,9 +36,9 @@ rule plot_subnetworks:
     output:
         mark_figures(SUBNETWORK_FIGURES),
     log:
-        RESULTS.log("plot_subnetworks"),
+        PROFILE.log("plot_subnetworks"),
     benchmark:
-        RESULTS.job("plot_subnetworks")
+        PROFILE.job("plot_subnetworks")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -63,9 +63,9 @@ rule plot_training:
     output:
         mark_figures(TRAINING_FIGURES),
     log:
-        RESULTS.log("plot_training"),
+        PROFILE.log("plot_training"),
     benchmark:
-        RESULTS.job("plot_training")
+        PROFILE.job("plot_training")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -122,14 +122,14 @@ rule predict_benchmark:
 
 rule plot_predictions:
     input:
-        DATA.prepared_files(CONFIG.figures.benchmark, "val"),
+        FILES.get_shown_data(),
         predictions=FILES.get_predictions(),
     output:
         mark_figures(IMAGE_FIGURES),
     log:
-        RESULTS.log("plot_predictions"),
+        PROFILE.log("plot_predictions"),
     benchmark:
-        RESULTS.job("plot_predictions")
+        PROFILE.job("plot_predictions")
     conda:
         "../envs/torch.yaml"
     threads: 1

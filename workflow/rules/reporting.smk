@@ -13,9 +13,9 @@ for scope, (tables, _) in SCOPES.items():
                 labels={"table": f"results of the {scope}"},
             ),
         log:
-            RESULTS.log(f"collect_results/{scope}"),
+            PROFILE.log(f"collect_results/{scope}"),
         benchmark:
-            RESULTS.job(f"collect_results/{scope}")
+            PROFILE.job(f"collect_results/{scope}")
         conda:
             "../envs/tables.yaml"
         threads: 1
@@ -45,18 +45,18 @@ rule make_table:
         captions=get_table_captions,
     output:
         report(
-            str(RESULTS.table("table{number}", "csv")),
+            str(PROFILE.table("table{number}", "csv")),
             "../report/table.rst",
             category="Tables",
             labels={"table": "{number}"},
         ),
-        RESULTS.table("table{number}", "md"),
-        RESULTS.table("table{number}", "tex"),
-        RESULTS.table("table{number}", "html"),
+        PROFILE.table("table{number}", "md"),
+        PROFILE.table("table{number}", "tex"),
+        PROFILE.table("table{number}", "html"),
     log:
-        RESULTS.log("make_tables/table{number}"),
+        PROFILE.log("make_tables/table{number}"),
     benchmark:
-        RESULTS.job("make_tables/table{number}")
+        PROFILE.job("make_tables/table{number}")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -89,17 +89,17 @@ rule judge_claims:
         paper=PAPER,
     output:
         table=report(
-            str(RESULTS.collected("claims")),
+            str(PROFILE.collected("claims")),
             "../report/claims.rst",
             category="Claims",
             labels={"table": "claims of the paper"},
         ),
-        text=RESULTS.collected("claims", "md"),
-        html=RESULTS.collected("claims", "html"),
+        text=PROFILE.collected("claims", "md"),
+        html=PROFILE.collected("claims", "html"),
     log:
-        RESULTS.log("judge_claims"),
+        PROFILE.log("judge_claims"),
     benchmark:
-        RESULTS.job("judge_claims")
+        PROFILE.job("judge_claims")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -122,12 +122,12 @@ rule make_metrics:
     input:
         results=COLLECTED["summary"],
     output:
-        metrics=RESULTS.collected("metrics", "json"),
-        plot=RESULTS.collected("miou"),
+        metrics=PROFILE.collected("metrics", "json"),
+        plot=PROFILE.collected("miou"),
     log:
-        RESULTS.log("make_metrics"),
+        PROFILE.log("make_metrics"),
     benchmark:
-        RESULTS.job("make_metrics")
+        PROFILE.job("make_metrics")
     conda:
         "../envs/tables.yaml"
     threads: 1

@@ -22,12 +22,13 @@ if CONFIG.teacher.pretraining:
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
             ),
             code=hash_sources("train-teacher"),
-            captions=lambda wildcards, input: str(DATA.captions),
+            captions=lambda wildcards: str(FILES.get_data(wildcards).captions),
+            seed=get_seed_option,
             config=get_config_file,
         message:
             "Training the mini world's CLIP"
         shell:
-            "python -m opentrans train-teacher --config {params.config:q} --captions {params.captions:q}"
+            "python -m opentrans train-teacher --config {params.config:q} {params.seed:q} --captions {params.captions:q}"
             " --output {output.teacher:q} --log {output.log:q} --zero-shot {output.zero_shot:q} > {log:q} 2>&1"
 
 else:
@@ -57,10 +58,10 @@ else:
 
 rule embed_vocabularies:
     input:
-        vocabularies=FILES.vocabularies,
+        vocabularies=FILES.get_vocabularies(),
         teacher=RESULTS.teacher,
     output:
-        FILES.texts,
+        FILES.get_texts(),
     log:
         RESULTS.log("embed_vocabularies"),
     benchmark:
@@ -88,7 +89,7 @@ rule embed_vocabularies:
 
 rule embed_regions:
     input:
-        FILES.training_set,
+        FILES.get_training_set(),
         teacher=RESULTS.teacher,
     output:
         regions=RESULTS.regions,

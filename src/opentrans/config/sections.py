@@ -8,9 +8,14 @@ from opentrans.config.values import Benchmark, Count, Estimator, FittedWeights, 
 
 
 class WorldConfig(Section):
-    """The embedded mini world. `images` counts the images of each split; sizes in pixels."""
+    """The embedded mini world. `images` counts the images of each split; sizes in pixels.
+
+    With `per_seed` every seed of the profile draws a world and trains a teacher of its own, so that a verdict over
+    seeds is not about one world; otherwise all seeds share one world, drawn from `seed`.
+    """
 
     seed: int = 0
+    per_seed: bool = False
     image_size: Count = 96
     images: dict[str, Count]
     caption_images: Count
