@@ -5,7 +5,7 @@ import pytest
 
 from opentrans.cli import main
 from opentrans.config import SubnetworkRecipe, load_config
-from opentrans.costs.workload import Work, count_rounds, plan_work
+from opentrans.costs.workload import Work, count_rounds, plan_jobs, plan_work
 from opentrans.runs.table import Experiment, read_experiments
 
 ROOT = Path(__file__).parents[2]
@@ -48,11 +48,29 @@ def test_every_evaluated_run_is_trained_once(config):
     assert counts["train"] == counts["evaluate"] > 0
 
 
-def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
+def test_joint_pruning_trains_as_long_as_its_rounds_and_searches_nothing(config):
+    rows = [Experiment("joint", 6, "joint", "han", "joint", "none", ("coco",), True)]
+    jobs = [job for job in plan_jobs(config, rows, [6], IMAGES) if job.of is not None]
+    recipe = config.subnetworks["joint"]
+    assert [job.kind for job in jobs] == ["train han pruned by joint", "evaluate_run han"]
+    assert jobs[0].steps == count_rounds(recipe) * recipe.iterations + recipe.recovery_iterations
+    assert jobs[0].steps != config.targets["han"].training.iterations
+
+
+def test_tables_share_jobs_and_skipped_rows_ask_for_none(config):
+    experiments = read_experiments(ROOT / "config/experiments.csv", config)
+    first, second = (set(plan_jobs(config, experiments, [number], IMAGES)) for number in (1, 2))
+    assert {job.kind for job in first & second} == {"embed_regions", "train han", "evaluate_run han"}
+    skipping = config.model_copy(update={"skip": [row.id for row in experiments if row.target != "han"]})
+    assert not {job.kind for job in plan_jobs(skipping, experiments, [1], IMAGES)} & {"train deeplabv3", "train fcclip"}
+
+
+@pytest.mark.parametrize(("profile", "block"), [("paper", "plan"), ("pilot", "pilot")])
+def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch, profile, block):
     monkeypatch.chdir(ROOT)
-    assert main(["plan-cluster", "--config", "config/paper.yaml"]) == 0
+    assert main(["plan-cluster", "--config", f"config/{profile}.yaml"]) == 0
     page = (ROOT / "docs/cluster.md").read_text()
-    shown = re.search(r"<!-- begin plan -->\n(.*)<!-- end plan -->", page, re.DOTALL)
+    shown = re.search(f"<!-- begin {block} -->\n(.*)<!-- end {block} -->", page, re.DOTALL)
     # Renew it with the command that the page names.
     assert shown[1].strip() == capsys.readouterr().out.strip()
 

@@ -26,6 +26,7 @@ class Config(Section):
     """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself).
 
     `skip` lists experiments, by id, that this profile leaves out: their rows stay empty, claims about them unjudged.
+    `schedule_scale` multiplies every count of iterations and every milestone (`opentrans.config.scaling`).
     With `short_jobs` a training is evaluated by the job that trained it, for trainings of which imports would be half.
     """
 
@@ -36,6 +37,7 @@ class Config(Section):
     skip: list[str] = []
     seeds: Annotated[list[int], Field(min_length=1)]
     short_jobs: bool = False
+    schedule_scale: Annotated[float, Field(gt=0)] = 1.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: ThreadConfig = ThreadConfig()
     gpus: GpuConfig = GpuConfig()

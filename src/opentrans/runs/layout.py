@@ -211,6 +211,10 @@ class ResultsLayout:
         """The folder of the time and memory of every job."""
         return self.folder / "benchmarks"
 
+    def find_job_folders(self) -> list[Path]:
+        """The folders of the time and memory of all jobs that ran: the profile's, and those of the seeds' worlds."""
+        return [self.jobs, *sorted(self.folder.glob(f"{WORLDS}/*/{self.jobs.name}"))]
+
     def job(self, job: str) -> Path:
         """Time and memory of a job, named as its log."""
         return self.jobs / f"{job}.tsv"
