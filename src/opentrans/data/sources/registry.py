@@ -84,10 +84,8 @@ def choose_items(items: tuple[Item, ...], split: str, config: DataConfig) -> tup
     a larger choice holds every smaller one of the same seed.
     """
     if split == "train" and config.train_images is not None:
-        drawn = sorted(
-            items, key=lambda item: hashlib.sha256(f"{config.subset_seed} {item.image_id}".encode()).digest()
-        )
-        chosen = {item.image_id for item in drawn[: config.train_images]}
+        drawn = sorted((item.image_id for item in items), key=partial(_draw, config.subset_seed))
+        chosen = {*drawn[: config.train_images]}
         items = tuple(item for item in items if item.image_id in chosen)
     return items[: config.max_images]
 
