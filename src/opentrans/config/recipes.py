@@ -90,7 +90,8 @@ class TrainingConfig(Section):
 class TargetConfig(Section):
     """One segmentation framework at its full architecture, sizes from here (defaults: the papers').
 
-    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths.
+    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as of
+    `opentrans.models.initialization.make_offset_grid`. `trains_backbone` is FC-CLIP's: False as published.
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -103,11 +104,13 @@ class TargetConfig(Section):
     decoder_layers: Count = 9
     feedforward: Count = 2048
     train_points: Count = 12544
+    offset_scale: float = 1.0
     output_stride: Literal[8, 16, 32] = 32
     distillation_weight: float = 0.0
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48
+    trains_backbone: bool = False
     ensemble_seen: float = 0.4
     ensemble_unseen: float = 0.8
     training: TrainingConfig

@@ -37,7 +37,7 @@ class Han(Target):
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
         config = make_config(settings, len(train_text))
-        self.head = MaskHead(config, self.backbone.channels)
+        self.head = MaskHead(config, self.backbone.channels, settings.offset_scale)
         self.class_head = nn.Linear(settings.width, teacher.embed_dim)
         auxiliary = (nn.Linear(settings.width, teacher.embed_dim) for _ in range(settings.decoder_layers))
         self.auxiliary_heads = nn.ModuleList(auxiliary)
