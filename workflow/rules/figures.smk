@@ -115,7 +115,7 @@ rule predict_benchmark:
     message:
         "Images as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans predict-benchmark --config {params.config:q} --target {wildcards.target:q}"
+        "python -m opentrans.system.launch {resources.gpu} predict-benchmark --config {params.config:q} --target {wildcards.target:q}"
         " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.train_text:q}"
         " --dataset {params.dataset:q} --text {input.text:q} --output {output.maps:q} > {log:q} 2>&1"
 

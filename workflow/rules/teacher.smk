@@ -17,6 +17,7 @@ if CONFIG.teacher.pretraining:
         resources:
             mem_mb=4000,
             runtime=30,
+            gpu=min(1, get_gpus("teacher")),
         params:
             settings=get_settings(
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
@@ -28,7 +29,7 @@ if CONFIG.teacher.pretraining:
         message:
             "Training the mini world's CLIP"
         shell:
-            "python -m opentrans train-teacher --config {params.config:q} {params.seed:q} --captions {params.captions:q}"
+            "python -m opentrans.system.launch {resources.gpu} train-teacher --config {params.config:q} {params.seed:q} --captions {params.captions:q}"
             " --output {output.teacher:q} --log {output.log:q} --zero-shot {output.zero_shot:q} > {log:q} 2>&1"
 
 else:
@@ -83,7 +84,7 @@ rule embed_vocabularies:
     message:
         "Text embeddings of all vocabularies"
     shell:
-        "python -m opentrans embed-vocabularies --config {params.config:q} --teacher {input.teacher:q}"
+        "python -m opentrans.system.launch {resources.gpu} embed-vocabularies --config {params.config:q} --teacher {input.teacher:q}"
         " --vocabularies {params.vocabularies:q} --prompts {params.prompts:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -117,5 +118,5 @@ rule embed_regions:
     message:
         "CLIP embeddings of the training set's regions"
     shell:
-        "python -m opentrans embed-regions --config {params.config:q} --teacher {input.teacher:q}"
+        "python -m opentrans.system.launch {resources.gpu} embed-regions --config {params.config:q} --teacher {input.teacher:q}"
         " --dataset {params.dataset:q} --output {output.regions:q} > {log:q} 2>&1"

@@ -138,7 +138,7 @@ if CONFIG.short_jobs:
         message:
             "Training and mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
         shell:
-            "python -m opentrans train --config {params.config:q} --phase training --target {wildcards.target:q}"
+            "python -m opentrans.system.launch {resources.gpu} train --config {params.config:q} --phase training --target {wildcards.target:q}"
             " --seed {wildcards.seed:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
             " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.options:q} {params.trace:q} --output {output.checkpoint:q}"
             " --log {output.log:q} --then evaluate --config {params.config:q} --target {wildcards.target:q}"
@@ -219,7 +219,7 @@ else:
         message:
             "mIoU of {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
         shell:
-            "python -m opentrans evaluate --config {params.config:q} --target {wildcards.target:q}"
+            "python -m opentrans.system.launch {resources.gpu} evaluate --config {params.config:q} --target {wildcards.target:q}"
             " --subnetwork {wildcards.subnetwork:q} --freeze {wildcards.freeze:q} --seed {wildcards.seed:q}"
             " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.train_text:q}"
             " --datasets {params.datasets:q} --texts {params.texts:q} --output-dir {params.folder:q} > {log:q} 2>&1"
