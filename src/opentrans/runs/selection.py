@@ -73,11 +73,11 @@ class Selection:
         """Where the results of the whole profile lie: tables, figures, reports."""
         return ResultsLayout.of_profile(self.config.profile)
 
-    def get_results(self, names: SeedNames) -> ResultsLayout:
+    def get_results(self, names: SeedNames = WILDCARDS) -> ResultsLayout:
         """Where the results of a seed lie: the profile's folder, but where every seed has a world of its own."""
         return self.results.of_seed(names.seed) if self.config.has_worlds else self.results
 
-    def get_data(self, names: SeedNames) -> DataLayout:
+    def get_data(self, names: SeedNames = WILDCARDS) -> DataLayout:
         """Where the data of a seed lie."""
         data = DataLayout.of_profile(self.config.profile)
         return data.of_seed(names.seed) if self.config.has_worlds else data
