@@ -175,6 +175,7 @@ def test_the_generated_world_is_needed_where_the_data_are_its_own(files):
 
 def test_the_report_shows_every_figure_and_the_summary_those_of_its_tables(files):
     assert set(files.summary_figures) < set(files.report_figures)
+    assert files.report_figures[0] == "forest"
     assert "figure1" in files.summary_figures
     without = Selection(files.config.model_copy(update={"tables": [4]}), files.experiments)
     assert "figure1" not in without.report_figures

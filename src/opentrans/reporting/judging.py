@@ -101,8 +101,9 @@ def _judge(claim: Claim, effects: Effects, decision: Decision | None, evidence: 
         if sought is not None:
             seeds_needed = find_needed_seeds(sought, spread, decision.level, hypothesis)
 
-    if interval is not None and paper.mean is not None and not interval[0] <= paper.mean <= interval[1]:
-        note = "; ".join(part for part in (note, "the paper's effect is outside the interval") if part)
+    if decision is not None and interval is not None and paper.mean is not None:
+        low, high = interval
+        note = "" if low <= paper.mean <= high else "the paper's effect is outside the interval"
 
     return JudgedClaim(
         claim=claim,
