@@ -22,6 +22,7 @@ from opentrans.runs.find import name_config
 from opentrans.runs.layout import FIT_JOB, RUN_JOB, SUBNETWORK_JOB, WARM_UP_JOB
 from opentrans.runs.selection import (
     ALPHA_FIGURES,
+    CLAIM_FIGURES,
     IMAGE_FIGURES,
     SEARCH_PROMPTS,
     SUBNETWORK_FIGURES,

@@ -48,6 +48,8 @@ ALPHA_FIGURES = {
     "figure7": "7: median of alpha during fine-tuning",
     "figure9": "9: alpha before and after",
 }
+# The first one of a report.
+CLAIM_FIGURES = {"forest": "all claims: effect, interval and verdict"}
 IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
 
 
@@ -130,7 +132,7 @@ class Selection:
     @property
     def report_figures(self) -> list[str]:
         """The figures beside all tables."""
-        return [*self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
+        return [*CLAIM_FIGURES, *self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
 
     # What is shared by all runs.
 
