@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from opentrans.config.values import Count, Estimator, FittedWeights, MemoryFormat, Precision, Section, Share
+from opentrans.config.values import Count, Estimator, FittedWeights, MemoryFormat, Order, Precision, Section, Share
 
 
 class OptimizerConfig(Section):
@@ -23,19 +23,23 @@ class OptimizerConfig(Section):
 class SubnetworkRecipe(Section):
     """How a subnetwork is found. Defaults are Algorithm 1's (p = 10%, density s = 10%, lr 1e-4, no schedule).
 
-    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask of equal density
-    (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
-    `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
-    is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask (`layout: global`) or one for
+    each layer (`layout: per_layer`), as dense as the subnetwork `match`, or else `density`; `random_distilled` draws
+    such a mask first, and then trains it through the same iterations as `imp`, the fair control of a search; `distill`
+    runs the same iterations without pruning; `joint` searches nothing: the target itself is pruned while it trains on
+    its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `order`: a round prunes and then trains, so that the last mask is trained, too (`prune_first`, as the paper's count
+    of iterations says), or trains and then prunes (`train_first`); see `opentrans.pruning.magnitude.plan_rounds`.
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
     `micro_batch_size`, `precision` and `memory_format` as in `TrainingConfig`. `crop_size` is their side in pixels,
     `output_stride` that of the student's last feature map.
     """
 
-    method: Literal["dense", "imp", "random", "distill", "joint"]
+    method: Literal["dense", "imp", "random", "random_distilled", "distill", "joint"]
     loss: Literal["tgkd", "vgkd", "tgkd_released", "tgkd+segmentation"] = "tgkd"
     prune_share: Share = 0.1
     density: Share = 0.1
+    order: Order = "prune_first"
     iterations: Count = 5000
     recovery_iterations: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 28

@@ -12,6 +12,7 @@ Estimator = Literal["weightwatcher", "released"]
 FittedWeights = Literal["before_mask", "masked"]
 Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Order = Literal["prune_first", "train_first"]
 
 
 class Section(BaseModel):
