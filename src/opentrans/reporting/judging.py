@@ -41,9 +41,9 @@ of the distance to the margin. "In every seed" is said of what is counted and ne
 A claim for which a value is missing is not judged, but its family stays as large; one about experiments that the
 profile leaves out (`skip`) was not planned, and is no member.
 
-For a claim that is not decided, "detectable effect" is the smallest true effect that as many seeds would have found with
-a probability of {POWER:.0%} (for "equivalent" the largest), and "seeds needed" is the number of seeds that would so find
-the paper's effect (for "equivalent" no effect at all). Both assume the spread over the seeds of this run."""
+For a claim that is not decided, "detectable effect" is the smallest true effect that as many seeds would have found
+with a probability of {POWER:.0%} (for "equivalent" the largest), and "seeds needed" is the number of seeds that would
+find the paper's effect so (for "equivalent" no effect at all). Both assume the spread over the seeds of this run."""
 
 
 @dataclass(frozen=True)
