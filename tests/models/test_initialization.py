@@ -10,7 +10,8 @@ from opentrans.models.mask2former import MaskHead, make_config
 
 WIDTH, HEADS, FEEDFORWARD = 64, 8, 128
 CHANNELS = {"res2": 32, "res3": 64, "res4": 128, "res5": 256}
-SETTINGS = {"width": WIDTH, "heads": HEADS, "feedforward": FEEDFORWARD, "encoder_feedforward": FEEDFORWARD, "queries": 40}
+HIDDEN = {"feedforward": FEEDFORWARD, "encoder_feedforward": FEEDFORWARD}
+SETTINGS = {"width": WIDTH, "heads": HEADS, "queries": 40, **HIDDEN}
 CONFIG = make_config(make_settings("han", **SETTINGS), CLASSES)
 # Of these convolutions the library draws a normal of fixed width where the published code has Xavier's.
 CONVOLUTIONS = ("input_projections", "adapter_", "layer_", "mask_projection")

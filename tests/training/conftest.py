@@ -141,6 +141,10 @@ targets:
     <<: *small
     kind: fcclip
     training: {<<: *training, warmup_iterations: 0, recalibrate_batchnorm: 1}
+  fcclip_trained:
+    like: fcclip
+    trains_backbone: true
+    training: {warmup_iterations: 2}
 """
 
 

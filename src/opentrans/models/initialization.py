@@ -1,8 +1,8 @@
 """The initial weights of Mask2Former's head as published, whatever the installed `transformers` would draw.
 
 Source: the initialisation in the published implementations of Mask2Former and Deformable DETR. The library has the same
-rules but for convolutions, biases of feed-forward layers and self-attention, and which of its rules it applies to a head
-that is no model of its own differs between its versions.
+rules but for convolutions, biases of feed-forward layers and self-attention, and which of its rules it applies to a
+head that is no model of its own differs between its versions.
 """
 
 import math
