@@ -119,6 +119,15 @@ def test_nothing_of_the_mini_world_shines_through_the_papers_configuration():
     assert paper.targets["han"].width == 256
 
 
+def test_the_trained_fcclip_is_fcclip_but_for_its_trunk_and_warm_up():
+    for path, warm_up in ((DEFAULT, 20), (PAPER, 10_000)):
+        targets = load_config([path]).targets
+        frozen, trained = targets["fcclip"], targets["fcclip_trained"]
+        training = frozen.training.model_copy(update={"warmup_iterations": warm_up})
+        assert trained == frozen.model_copy(update={"trains_backbone": True, "training": training})
+        assert not frozen.trains_backbone
+
+
 def test_the_released_codes_optimiser_changes_only_what_it_names():
     paper, released = load_config([PAPER]), load_config([PAPER, FOLDER / "released.yaml"])
     changed = {"iterations", "optimizer"}

@@ -8,12 +8,13 @@ from transformers import Mask2FormerModel, ResNetConfig
 from opentrans.models.initialization import make_offset_grid
 from opentrans.models.mask2former import MaskHead, make_config
 
-WIDTH, HEADS = 64, 8
+WIDTH, HEADS, FEEDFORWARD = 64, 8, 128
 CHANNELS = {"res2": 32, "res3": 64, "res4": 128, "res5": 256}
-SETTINGS = {"width": WIDTH, "heads": HEADS, "feedforward": 128, "encoder_feedforward": 128, "queries": 40}
+HIDDEN = {"feedforward": FEEDFORWARD, "encoder_feedforward": FEEDFORWARD}
+SETTINGS = {"width": WIDTH, "heads": HEADS, "queries": 40, **HIDDEN}
 CONFIG = make_config(make_settings("han", **SETTINGS), CLASSES)
-# Of these the library draws a normal of fixed width where the published code has Xavier's.
-OURS = ("input_projections", "adapter_", "layer_", "mask_projection")
+# Of these convolutions the library draws a normal of fixed width where the published code has Xavier's.
+CONVOLUTIONS = ("input_projections", "adapter_", "layer_", "mask_projection")
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,19 @@ def library():
     }
 
 
-def is_ours(name):
-    """Weights of convolutions, and of the pixel decoder's feed-forward layers."""
+def find_published_bound(name, value):
+    """The bound of the uniform law that the published code draws where the library's law is another; else None."""
     inside = name.removeprefix("pixel_decoder.")
-    return inside.startswith(OURS) or (inside.startswith("encoder.layers.") and ".fc" in inside)
+    fans = torch.nn.init._calculate_fan_in_and_fan_out(value) if value.dim() > 1 else (0, 0)
+    if inside.startswith(CONVOLUTIONS) and value.dim() > 1:
+        return math.sqrt(6 / sum(fans)) if "input_projections" in name else math.sqrt(3 / fans[0])
+    if ".fc" in name and name.endswith("weight"):
+        return math.sqrt(6 / sum(fans))
+    if ".fc1.bias" in name or ".fc2.bias" in name:
+        return 1 / math.sqrt(WIDTH if ".fc1." in name else FEEDFORWARD)
+    if "self_attn" in name and name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+        return math.sqrt(6 / (4 * WIDTH))
+    return None
 
 
 def test_the_head_has_the_librarys_parameters(head, library):
@@ -54,7 +64,7 @@ def test_every_kind_of_weight_starts_as_the_librarys_own_model(head, library):
     compared = 0
     for name, parameter in head.named_parameters():
         value = parameter.detach()
-        if is_ours(name) and value.dim() > 1:
+        if find_published_bound(name, value) is not None:
             continue
         theirs = library[name]
         if theirs.std(correction=0) == 0 or value.numel() < WIDTH:
@@ -71,14 +81,18 @@ def test_every_kind_of_weight_starts_as_the_librarys_own_model(head, library):
     assert compared > 40
 
 
-def test_what_the_library_draws_otherwise_is_xaviers(head):
-    weights = {name: value for name, value in head.named_parameters() if is_ours(name) and value.dim() > 1}
-    assert len(weights) == 3 + 1 + 2 + 2
-    for name, value in weights.items():
-        fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(value)
-        only_inputs = value.dim() == 4 and "input_projections" not in name
-        bound = math.sqrt(3 / fan_in) if only_inputs else math.sqrt(6 / (fan_in + fan_out))
-        assert 0.95 * bound < value.abs().max() <= bound, name
+def test_what_the_library_draws_otherwise_follows_the_published_law(head):
+    drawn = 0
+    for name, parameter in head.named_parameters():
+        value = parameter.detach()
+        bound = find_published_bound(name, value)
+        if bound is not None:
+            drawn += 1
+            lowest = 0.95 if value.dim() > 1 else 0.8  # of fewer numbers the largest is smaller
+            assert lowest * bound < value.abs().max() <= bound, name
+            assert value.std() == pytest.approx(bound / math.sqrt(3), rel=4 / math.sqrt(value.numel())), name
+    # Six convolutions; two feed-forward layers in each layer; three projections in each of the decoder's.
+    assert drawn == 6 + 4 * (CONFIG.encoder_layers + CONFIG.decoder_layers - 1) + 3 * (CONFIG.decoder_layers - 1)
 
 
 def test_the_mask_mlp_starts_as_torchs_own_linear_layers(head):

@@ -143,6 +143,16 @@ def test_a_claim_that_was_not_measured_still_counts_in_its_family(read_lines, ma
     assert apart[0].decision == alone.decision
 
 
+def test_a_claim_that_was_not_planned_is_no_member_of_its_family(read_lines, make_evidence):
+    evidence = make_evidence(lambda number, seed: 5.0 + seed)
+    claims = read_lines({}, {"claim": "other", "right": "t1_fcclip_dense"})
+    first, other = judge_claims(claims, evidence, ["t1_fcclip_dense"])
+    assert first.decision.adjusted == first.decision.p
+    assert (other.decision, other.note) == (None, "this profile leaves out t1_fcclip_dense")
+    # Its runs may be there nevertheless, made for another row.
+    assert judge_claims(claims[:1], evidence, ["t1_han_random"])[0].decision == first.decision
+
+
 def test_an_undecided_claim_says_what_could_have_been_found(read_lines, make_evidence):
     judged = judge(read_lines({}), make_evidence(lambda number, seed: float(seed)))
     assert judged.verdict == "not decided"

@@ -76,7 +76,7 @@ def test_verdicts_follow_effect_and_margin(hypothesis, mean, expected):
 
 def test_margins_are_met_where_the_interval_lies_within_them():
     rng = np.random.default_rng(0)
-    for effects in rng.normal(rng.uniform(-2, 2, (300, 1)), 0.6, (300, 6)):
+    for effects in rng.normal(rng.uniform(-2, 2, (120, 1)), 0.6, (120, 6)):
         low, high = find_interval(effects)
         assert (judge_one(effects, NOT_WORSE).verdict == HOLDS) == (low > -1)
         assert (judge_one(effects, NOT_WORSE).verdict == FAILS) == (high < -1)

@@ -109,7 +109,7 @@ rule judge_claims:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_settings("profile", "seeds", "benchmarks"),
+        settings=get_settings("profile", "seeds", "benchmarks", "skip"),
         code=hash_sources("judge-claims"),
         config=get_config_file,
     message:

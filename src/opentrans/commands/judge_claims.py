@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
     seeds = ", ".join(map(str, config.seeds))
     caption = f"The paper's claims, judged by the run of profile {config.profile} (seeds {seeds})."
-    table = build_claims_table(judge_claims(claims, evidence))
+    table = build_claims_table(judge_claims(claims, evidence, config.skip))
     write_text(args.output, to_csv(table))
     write_text(args.markdown, to_markdown(table, f"{caption}\n\n{RULE}"))
     write_text(args.html, to_html(table, caption, args.output.stem, RULE))

@@ -1,7 +1,8 @@
 """The initial weights of Mask2Former's head as published, whatever the installed `transformers` would draw.
 
 Source: the initialisation in the published implementations of Mask2Former and Deformable DETR. The library has the same
-rules, but which of them it applies to a head that is no model of its own differs between its versions.
+rules but for convolutions, biases of feed-forward layers and self-attention, and which of its rules it applies to a
+head that is no model of its own differs between its versions.
 """
 
 import math
@@ -11,8 +12,13 @@ from torch import nn
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerMaskedAttentionDecoderLayer,
     Mask2FormerMLPPredictionHead,
+    Mask2FormerPixelDecoderEncoderLayer,
     Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention,
 )
+
+# The published decoder holds the projections of queries, keys and values in one matrix (3d x d), and Xavier's bound
+# counts all its rows: sqrt(6 / 4d) instead of sqrt(6 / 2d).
+_GAIN_OF_JOINT_PROJECTION = math.sqrt(1 / 2)
 
 
 @torch.no_grad()
@@ -43,13 +49,30 @@ def initialize_head(head: nn.Module, offset_scale: float = 1.0) -> None:
     for module in head.modules():
         if isinstance(module, Mask2FormerPixelDecoderEncoderMultiscaleDeformableAttention):
             _initialize_deformable_attention(module, offset_scale)
+        elif isinstance(module, Mask2FormerPixelDecoderEncoderLayer):
+            _initialize_feedforward(module)
         elif isinstance(module, Mask2FormerMaskedAttentionDecoderLayer):
-            nn.init.xavier_uniform_(module.cross_attn.in_proj_weight)
-            nn.init.zeros_(module.cross_attn.in_proj_bias)
+            _initialize_feedforward(module)
+            _initialize_query_attention(module)
         elif isinstance(module, Mask2FormerMLPPredictionHead):
             for part in module.modules():
                 if isinstance(part, nn.Linear):
                     part.reset_parameters()  # the mask MLP has torch's own start: smaller weights, some bias
+
+
+def _initialize_feedforward(layer: nn.Module) -> None:
+    """Xavier's weights, and the bias that torch gives a linear layer."""
+    for linear in (layer.fc1, layer.fc2):
+        linear.reset_parameters()
+        nn.init.xavier_uniform_(linear.weight)
+
+
+def _initialize_query_attention(layer: nn.Module) -> None:
+    """Attention of queries to the maps and to each other; biases are zero already, or become so."""
+    nn.init.xavier_uniform_(layer.cross_attn.in_proj_weight)
+    nn.init.zeros_(layer.cross_attn.in_proj_bias)
+    for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj):
+        nn.init.xavier_uniform_(projection.weight, gain=_GAIN_OF_JOINT_PROJECTION)
 
 
 def make_offset_grid(heads: int, levels: int, points: int, scale: float = 1.0) -> torch.Tensor:

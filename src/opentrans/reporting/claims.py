@@ -73,6 +73,13 @@ class Claim:
     comparisons: tuple[Comparison, ...]
 
     @property
+    def rows(self) -> list[Experiment]:
+        """The rows that it compares, each once."""
+        contrasts = [part for line in self.comparisons for part in (line.contrast, line.minus) if part is not None]
+        rows = [row for part in contrasts for row in (part.left, part.right) if row is not None]
+        return list(dict.fromkeys(rows))
+
+    @property
     def unit(self) -> str:
         """What its effect is measured in."""
         return UNITS[self.metric]

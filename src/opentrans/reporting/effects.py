@@ -1,6 +1,6 @@
 """The effects of a claim: one number a seed in this run, one in the paper, and where they point by benchmark."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,25 +18,29 @@ class Effects:
 
     `by_seed` has one effect a seed: the mean over the benchmarks of a comparison, and over the comparisons; it is
     empty where a value is missing, and `missing` says which. `cases` has the mean over the seeds of each comparison and
-    benchmark.
+    benchmark. A claim is `left_out` where the profile plans no run for one of its rows.
     """
 
     by_seed: np.ndarray
     cases: np.ndarray
-    missing: str
+    missing: str = ""
+    left_out: bool = False
 
 
-def find_effects(claim: Claim, evidence: Evidence) -> Effects:
-    """The effects of a claim in this run."""
+def find_effects(claim: Claim, evidence: Evidence, skip: Collection[str] = ()) -> Effects:
+    """The effects of a claim in this run, whose profile leaves out the experiments `skip`."""
     missing = list(dict.fromkeys(text for line in claim.comparisons for text in _list_missing(line, evidence)))
     if missing:
+        # Another row may have had the same runs made, so an id alone does not leave a claim out.
+        skipped = [row.id for row in claim.rows if row.id in skip]
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        return Effects(np.empty(0), np.empty(0), f"{missing[0]}{more}")
+        text = f"this profile leaves out {' '.join(skipped)}" if skipped else f"{missing[0]}{more}"
+        return Effects(np.empty(0), np.empty(0), text, bool(skipped))
 
     lines = [_compare(line, evidence) for line in claim.comparisons]
     by_seed = np.mean([line.mean(axis=1).to_numpy() for line in lines], axis=0)
     cases = np.concatenate([line.mean(axis=0).to_numpy() for line in lines])
-    return Effects(by_seed, cases, "")
+    return Effects(by_seed, cases)
 
 
 def _list_missing(line: Comparison, evidence: Evidence) -> list[str]:

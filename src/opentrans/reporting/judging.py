@@ -1,6 +1,6 @@
 """Every claim beside the paper's evidence and this run's: effect, interval, verdict, what the run could have found."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +38,12 @@ and "less" hold where the effect is on the claimed side of 0, and do not hold wh
 above minus the margin, "equivalent" where it is between minus and plus the margin (two one-sided tests); p is then that
 of the distance to the margin. "In every seed" is said of what is counted and needs no test: all seeds must agree.
 
-A claim for which a value is missing is not judged, but its family stays as large. For a claim that is not decided,
-"detectable effect" is the smallest true effect that as many seeds would have found with a probability of {POWER:.0%}
-(for "equivalent" the largest), and "seeds needed" is the number of seeds that would so find the paper's effect (for
-"equivalent" no effect at all). Both assume the spread over the seeds of this run."""
+A claim for which a value is missing is not judged, but its family stays as large; one about experiments that the
+profile leaves out (`skip`) was not planned, and is no member.
+
+For a claim that is not decided, "detectable effect" is the smallest true effect that as many seeds would have found
+with a probability of {POWER:.0%} (for "equivalent" the largest), and "seeds needed" is the number of seeds that would
+find the paper's effect so (for "equivalent" no effect at all). Both assume the spread over the seeds of this run."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,18 @@ class JudgedClaim:
     note: str
 
 
-def judge_claims(claims: Sequence[Claim], evidence: Evidence) -> list[JudgedClaim]:
-    """All claims, in their order; those of a family are judged together."""
-    effects = {claim.name: find_effects(claim, evidence) for claim in claims}
+def judge_claims(claims: Sequence[Claim], evidence: Evidence, skip: Collection[str] = ()) -> list[JudgedClaim]:
+    """All claims, in their order; those of a family are judged together.
+
+    Args:
+        claims: those of the claims table.
+        evidence: of the run and of the paper.
+        skip: ids of the experiments that the profile leaves out. Claims about them are no members of their families.
+    """
+    effects = {claim.name: find_effects(claim, evidence, skip) for claim in claims}
     decisions: dict[str, Decision] = {}
     for family in dict.fromkeys(claim.family for claim in claims if claim.family):
-        members = [claim for claim in claims if claim.family == family]
+        members = [claim for claim in claims if claim.family == family and not effects[claim.name].left_out]
         decisions |= _decide(members, effects)
     return [_judge(claim, effects[claim.name], decisions.get(claim.name), evidence) for claim in claims]
 
