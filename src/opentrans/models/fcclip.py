@@ -61,6 +61,7 @@ class FcClip(Target):
     """The backbone is CLIP's own, frozen, always in evaluation mode; it also classifies masks of unseen classes."""
 
     trains_backbone = False
+    undecayed = frozenset({"classifier.no_object"})  # an embedding in the published code
     clip_scale: Tensor
 
     def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
