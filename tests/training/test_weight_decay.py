@@ -172,5 +172,5 @@ def test_a_checkpoint_of_other_decay_groups_is_refused(make_run, tmp_path):
     # As it was written when everything decayed alike.
     del identity["undecayed"]
     save_checkpoint(path, run.iteration, run.target, run.optimizer, identity)
-    with pytest.raises(UserError, match="weight decay on other parameters .* delete it and start this run afresh"):
+    with pytest.raises(UserError, match=r"weight decay on other parameters .* delete it and start this run afresh"):
         make_run().resume(path)
