@@ -2,9 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from opentrans.config.values import Count, Estimator, FittedWeights, MemoryFormat, Order, Precision, Section, Share
+from opentrans.config.values import (
+    Count,
+    Estimator,
+    FittedWeights,
+    MemoryFormat,
+    Order,
+    OutputStride,
+    Precision,
+    Section,
+    Share,
+)
 
 
 class OptimizerConfig(Section):
@@ -46,7 +56,7 @@ class SubnetworkRecipe(Section):
     micro_batch_size: Count | None = None
     crop_size: Count = 512
     scale_range: tuple[float, float] = (0.8, 1.2)
-    output_stride: Literal[8, 16, 32] = 32
+    output_stride: OutputStride = 32
     precision: Precision = "float32"
     memory_format: MemoryFormat = "contiguous"
     checkpoint_every: Count = 1000
@@ -97,7 +107,10 @@ class TargetConfig(Section):
     `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as
     of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
     none), `distillation_weight` its weight (None: the one that belongs to the loss,
-    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published.
+    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published. `multi_grid` are the
+    dilations of the trunk's last stage, one a block (null: what `output_stride` implies). Costs are counted with a
+    trunk of output stride `counted_stride` (null: the one that is trained), and without the classifier of pixels
+    where `counted_classifier` is false: the paper counts DeepLabV3 so (docs/costs.md).
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -111,7 +124,10 @@ class TargetConfig(Section):
     feedforward: Count = 2048
     train_points: Count = 12544
     offset_scale: float = 1.0
-    output_stride: Literal[8, 16, 32] = 32
+    output_stride: OutputStride = 32
+    multi_grid: list[Count] | None = None
+    counted_stride: OutputStride | None = None
+    counted_classifier: bool = True
     distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
     distillation_weight: Annotated[float, Field(ge=0)] | None = None
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -121,3 +137,10 @@ class TargetConfig(Section):
     ensemble_seen: float = 0.4
     ensemble_unseen: float = 0.8
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _uses_its_settings(self) -> "TargetConfig":
+        given = [name for name in _ONLY_DEEPLABV3 if getattr(self, name) != type(self).model_fields[name].default]
+        if self.kind != "deeplabv3" and given:
+            raise ValueError(f"`{given[0]}` is a setting of kind deeplabv3 only")
+        return self
