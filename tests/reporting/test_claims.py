@@ -240,7 +240,11 @@ def test_tested_claims_have_families_and_table_3_has_all_targets(real_claims):
         sizes[claim.family] = sizes.get(claim.family, 0) + 1
     assert sizes == {"P": 8, "S": 13, "A": 3, "": 6}
     together = next(claim for claim in real_claims if claim.name == "both together keep quality")
-    assert {line.contrast.left.target for line in together.comparisons} == {"han", "deeplabv3", "fcclip"}
+    assert {line.contrast.left.target for line in together.comparisons} == {"han", "deeplabv3", "fcclip_trained"}
+    # Both sides are the same experiment but for the freezing.
+    for line in together.comparisons:
+        left, right = line.contrast.left, line.contrast.right
+        assert (left.target, left.subnetwork, right.freeze) == (right.target, right.subnetwork, "none")
     assert all(line.contrast.left.id.startswith("t3_") for line in together.comparisons)
 
 

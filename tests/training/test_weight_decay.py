@@ -56,7 +56,8 @@ NAMES = {
         + """
 class_head.[weight bias]
 auxiliary_heads.*.[weight bias]
-student_head.[weight bias]
+query_head.[weight bias]
+student_heads.*.[weight bias]
 classifier.[no_object log_scale]
 """,
     ),
