@@ -154,8 +154,8 @@ def runs_of(
 ) -> list[RunId]:
     """The runs that the rows of `tables` need, each once, in the experiment table's order.
 
-    Rows that the profile skips ask for none, and with `evaluated_only` those that show only costs (another row may still
-    ask for the same run).
+    Rows that the profile skips ask for none, nor with `evaluated_only` those that show only costs (another row may
+    still ask for the same run).
     """
     planned = [row for row in experiments if row.table in tables and not row.skipped]
     rows = [row for row in planned if row.evaluate or not evaluated_only]
