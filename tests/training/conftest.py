@@ -120,7 +120,7 @@ targets:
     decoder_layers: 1
     feedforward: 32
     train_points: 64
-    distillation_weight: 2.0
+    distillation: tgkd
     ignore_matched_share: 0.5
     training: &training
       iterations: 4

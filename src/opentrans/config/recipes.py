@@ -90,8 +90,10 @@ class TrainingConfig(Section):
 class TargetConfig(Section):
     """One segmentation framework at its full architecture, sizes from here (defaults: the papers').
 
-    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as of
-    `opentrans.models.initialization.make_offset_grid`. `trains_backbone` is FC-CLIP's: False as published.
+    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as
+    of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
+    none), `distillation_weight` its weight (None: the one that belongs to the loss,
+    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published.
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -106,7 +108,8 @@ class TargetConfig(Section):
     train_points: Count = 12544
     offset_scale: float = 1.0
     output_stride: Literal[8, 16, 32] = 32
-    distillation_weight: float = 0.0
+    distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
+    distillation_weight: Annotated[float, Field(ge=0)] | None = None
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48
