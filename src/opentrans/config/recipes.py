@@ -93,7 +93,8 @@ class TargetConfig(Section):
     `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as
     of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
     none), `distillation_weight` its weight (None: the one that belongs to the loss,
-    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published.
+    `opentrans.distillation.DEFAULT_WEIGHTS`); `grounding_weight` that of their grounding loss (0: no captions are
+    needed). `trains_backbone` is FC-CLIP's: False as published.
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -110,6 +111,7 @@ class TargetConfig(Section):
     output_stride: Literal[8, 16, 32] = 32
     distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
     distillation_weight: Annotated[float, Field(ge=0)] | None = None
+    grounding_weight: Annotated[float, Field(ge=0)] = 0.0
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48

@@ -189,6 +189,12 @@ class Selection:
         """The training vocabulary's embeddings with the prompts of the target."""
         return self.get_results(names).text(self.config.targets[names.target].prompts, *TRAINING_SET)
 
+    def get_grounding(self, names: WarmUpNames) -> list[Path]:
+        """Nouns of the training images' captions and their embeddings, where the target's training grounds them."""
+        if not self.config.targets[names.target].grounding_weight:
+            return []
+        return [self.get_data(names).nouns, self.get_results(names).nouns]
+
     def get_benchmark_text(self, names: WarmUpNames, benchmark: str) -> Path:
         """A benchmark's embeddings with the prompts of the target."""
         return self.get_results(names).text(self.config.targets[names.target].prompts, benchmark, "val")
