@@ -178,6 +178,19 @@ class Selection:
         results = self.get_results(names)
         return [results.text(prompts, *part) for prompts in self.prompts for part in self.sets]
 
+    @property
+    def grounds(self) -> bool:
+        """Whether the training of a run behind the configuration's tables grounds the nouns of captions."""
+        return any(self.config.targets[run.target].grounding_weight for run in self.get_runs(self.config.tables))
+
+    def get_nouns(self, names: SeedNames = WILDCARDS) -> list[Path]:
+        """The nouns of the training images' captions, where one of these runs grounds them."""
+        return [self.get_data(names).nouns] if self.grounds else []
+
+    def get_noun_embeddings(self, names: SeedNames = WILDCARDS) -> list[Path]:
+        """Their embeddings."""
+        return [self.get_results(names).nouns] if self.grounds else []
+
     def get_profiled_text(self, names: TargetNames) -> Path:
         """The training vocabulary's embeddings in the world in which a target's costs are counted: the first."""
         results = self.get_results(self.worlds[0])
