@@ -35,6 +35,7 @@ from opentrans.system.files import read_json, write_json
 from opentrans.training.data import Example, TrainingData
 from opentrans.training.schedule import build_optimizer
 from opentrans.training.steps import Stepper
+from opentrans.training.weight_decay import list_undecayed
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks/results/gpu/gpu_training.json"
@@ -95,7 +96,9 @@ def make_training(
     backbone = list(target.backbone.parameters()) if target.trains_backbone else []
     known = {id(weight) for weight in target.backbone.parameters()}
     heads = [weight for weight in target.parameters() if weight.requires_grad and id(weight) not in known]
-    optimizer = build_optimizer(settings.optimizer, heads, backbone, settings.precision != "float16")
+    named = dict(target.named_parameters())
+    exempt = [named[name] for name in list_undecayed(target, target.undecayed)]
+    optimizer = build_optimizer(settings.optimizer, heads, backbone, settings.precision != "float16", exempt)
     stepper = Stepper(target.train(), heads + backbone, settings, data, device)
     keeper = MaskKeeper(get_prunable(target.backbone), masks)
     return stepper, lambda number, examples: stepper.step(number, examples, target.loss, optimizer, keeper)

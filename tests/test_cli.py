@@ -18,7 +18,8 @@ EXPECTED = {
     "prepare-nouns", "embed-nouns",
     "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "train", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "data", "predict", "collect-results", "make-tables", "plot-results", "plot-subnetworks",
-    "plot-training", "plot-alphas", "plot-predictions", "predict-benchmark", "make-report", "trace-alphas", "doctor",
+    "plot-training", "plot-alphas", "plot-predictions", "plot-claims", "predict-benchmark", "make-report",
+    "trace-alphas", "doctor",
 }  # fmt: skip
 SCREEN = 24  # lines
 

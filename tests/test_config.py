@@ -331,3 +331,14 @@ def test_a_traced_run_has_to_be_one_of_this_configuration(content, run):
     set_key(content, "traces.runs", [run])
     with pytest.raises(UserError, match=rf"traces\.runs: '{run}' is no target/subnetwork/freeze"):
         parse_config(content, "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("multi_grid", [2]), ("counted_stride", 32), ("counted_classifier", False)]
+)
+def test_a_setting_of_deeplab_alone_is_refused_elsewhere(content, name, value):
+    content["targets"]["deeplabv3"][name] = value
+    parse_config(content, "config")
+    content["targets"]["han"][name] = value
+    with pytest.raises(UserError, match=f"`{name}` is a setting of kind deeplabv3 only"):
+        parse_config(content, "config")

@@ -40,27 +40,26 @@ def format_parts(counts: Mapping[str, Any]) -> str:
 
 
 def format_deeplab(counts: Mapping[str, Any], paper: Paper) -> str:
-    """DeepLabV3's total built up from its parts, until it is the paper's."""
+    """DeepLabV3's total as it runs, reduced to what the paper counts."""
     target = counts["targets"]["deeplabv3"]
-    parts = {part["part"]: part["flops"] for part in target["parts"]}
-    trunk, aspp, decoder = target["backbone"]["flops"], parts["decoder.aspp"], parts["decoder"]
-    classifier = target["dense"]["flops"] - trunk - decoder
-    theirs = get_paper_cost(paper, "t1_deeplabv3_dense", "flops") * GIGA
+    parts = {part["part"]: part for part in target["parts"]}
+    classifier = {key: parts["pixel_head"][key] + parts["classifier"][key] for key in ("params", "flops")}
+    theirs = {key: get_paper_cost(paper, "t1_deeplabv3_dense", key) for key in ("params", "flops")}
 
-    # At stride 16 ASPP has four times the positions, so three times its cost is added.
+    undilated = {key: target["dense"][key] + classifier[key] for key in ("params", "flops")}
     steps = [
-        ("ours: trunk, ASPP on res5 at stride 32, decoder at stride 4, per-pixel classifier", target["dense"]["flops"]),
-        ("without the classifier (the linear layer to CLIP's space and the product with the text)", trunk + decoder),
-        (
-            "and ASPP on a map of stride 16, four times the positions, behind an undilated trunk",
-            trunk + decoder + 3 * aspp,
-        ),
-        ("the paper", theirs),
+        ("as it runs: trunk of output stride 16, ASPP on it, decoder at stride 4, classifier of pixels", target["run"]),
+        ("the trunk counted undilated", undilated),
+        ("without the classifier (the linear layer to CLIP's space and the product with the text)", target["dense"]),
+        ("the paper", {"params": theirs["params"] * MEGA, "flops": theirs["flops"] * GIGA}),
     ]
 
-    rows = [[text, f"{value / GIGA:.1f}", f"{value / theirs - 1:+.1%}"] for text, value in steps]
-    table = format_table(rows, ["counted", "FLOPs (G)", "difference"])
-    return f"{table}\n\nThe classifier is {classifier / GIGA:.1f} G, ASPP at stride 32 {aspp / GIGA:.1f} G."
+    rows = []
+    for text, costs in steps:
+        params, flops = costs["params"] / MEGA, costs["flops"] / GIGA
+        gaps = [f"{params / theirs['params'] - 1:+.1%}", f"{flops / theirs['flops'] - 1:+.1%}"]
+        rows.append([text, f"{params:.2f}", gaps[0], f"{flops:.1f}", gaps[1]])
+    return format_table(rows, ["counted", "Params (M)", "difference", "FLOPs (G)", "difference"])
 
 
 def format_fcclip(counts: Mapping[str, Any], paper: Paper) -> str:

@@ -114,7 +114,7 @@ class DistillationLoss(nn.Module):
     """A loss of `DISTILLATION_LOSSES` by name, called with a batch's (V, R, T) triples.
 
     ``tgkd`` and ``vgkd`` are means over the images that have regions, ``tgkd_released`` is one mean over the batch.
-    Only the last has a parameter: the learned gain g, initially 1.
+    Only ``tgkd_released`` has a parameter: the learned gain g, initially 1.
     """
 
     def __init__(self, name: str) -> None:

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from opentrans.clip.backbone import STAGES, ClipBackbone, MaskedAttentionPool, get_convolutions, get_prunable
+from opentrans.errors import UserError
 
 
 def test_the_backbone_computes_what_clips_trunk_computes(teacher):
@@ -22,6 +23,18 @@ def test_output_stride_replaces_strides_by_dilation(teacher, output_stride, side
     features = ClipBackbone.of_teacher(teacher, output_stride)(torch.rand(1, 3, 64, 64))
     assert (features["res4"].shape[-1], features["res5"].shape[-1]) == sides
     assert features["res2"].shape == (1, 32, 16, 16)
+
+
+def test_multi_grid_gives_each_block_of_the_last_stage_its_dilation(teacher):
+    architecture = teacher.architecture | {"vision_cfg": teacher.architecture["vision_cfg"] | {"layers": [1, 2, 1, 3]}}
+    usual, grid = ClipBackbone(architecture, 16), ClipBackbone(architecture, 16, [2, 4, 8])
+    dilations = [[block.conv2.dilation for block in backbone.layer4] for backbone in (usual, grid)]
+    assert dilations == [[(1, 1), (2, 2), (2, 2)], [(2, 2), (4, 4), (8, 8)]]
+    maps = grid(torch.rand(1, 3, 64, 64))
+    assert [maps[stage].shape[-1] for stage in STAGES] == [16, 8, 4, 4]
+    assert {block.conv2.dilation for block in grid.layer2} == {(1, 1)}
+    with pytest.raises(UserError, match="multi_grid: 2 dilations, the trunk's last stage has 3 blocks"):
+        ClipBackbone(architecture, 16, [2, 4])
 
 
 def test_pruning_leaves_out_only_the_stems_first_convolution(teacher):

@@ -4,13 +4,23 @@ import torch
 from ptflops import get_model_complexity_info
 from torch import nn
 
-from builders import ARCHITECTURE
+from builders import ARCHITECTURE, ROOT, build_teacher, draw_directions
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.clip.text import TextEmbeddings
+from opentrans.config import load_config
 from opentrans.costs.counting import Phase, training_flops
-from opentrans.costs.layer_costs import count_backbone, count_convolutions, count_macs, get_network, profile_target
+from opentrans.costs.layer_costs import (
+    count_backbone,
+    count_convolutions,
+    count_macs,
+    get_counted_network,
+    get_network,
+    make_counted_trunk,
+    profile_target,
+)
 from opentrans.costs.tables import read_densities, read_profile, require_layers, write_profile
 from opentrans.errors import UserError
+from opentrans.models.registry import build_target
 from opentrans.models.target import Target
 
 
@@ -133,3 +143,30 @@ def test_a_layer_that_the_backbone_lacks_is_refused(tmp_path):
     rows = profile_target(target, target.network, (64, 64), 32)
     with pytest.raises(UserError, match=r"layer layer9\.weight is not in the profile"):
         require_layers({"layer9.weight", "conv1.weight"}, rows, tmp_path)
+
+
+def test_a_counted_trunk_replaces_the_trained_one_and_nothing_else():
+    target, counted = PoolTarget(output_stride=16), ClipBackbone(ARCHITECTURE)
+    trained = profile_target(target, target.network, (64, 64), 32)
+    rows = profile_target(target, target.network, (64, 64), 32, counted)
+    assert sum(row.macs for row in rows if row.part == "backbone") == count_backbone(counted, 64, 64)
+    assert sum(row.training_macs for row in rows) == count_backbone(counted, 32, 32)
+    assert rows[-1] == trained[-1]
+    assert [row.parameters for row in rows] == [row.parameters for row in trained]
+    assert sum(row.macs for row in rows) < sum(row.macs for row in trained)
+
+
+def test_settings_say_which_trunk_and_whether_the_classifier_is_counted():
+    changes = {"output_stride": 16, "counted_stride": 32, "counted_classifier": False}
+    config = load_config([ROOT / "config/mini.yaml"])
+    settings = config.targets["deeplabv3"].model_copy(update=changes)
+    text = TextEmbeddings(draw_directions(5, 0), torch.arange(5))
+    target = build_target(settings, build_teacher(), text)
+    rows = profile_target(target, get_counted_network(target, text, settings), (64, 64), 32)
+    pixels = 16 * 16
+    whole = profile_target(target, get_network(target, text), (64, 64), 32)
+    left_out = {key: getattr(whole[-1], key) - getattr(rows[-1], key) for key in ("macs", "parameters")}
+    assert left_out["macs"] == pixels * (64 * 32 + 32 * (5 + 1))  # to CLIP's space, and the product with the text
+    assert left_out["parameters"] == 64 * 32 + 32 + 32 + 1  # weight, bias, no-object vector, scale
+    assert make_counted_trunk(config.targets["deeplabv3"], ARCHITECTURE) is None
+    assert {layer.stride for layer in make_counted_trunk(settings, ARCHITECTURE).layer4[0].downsample[0:1]} == {2}

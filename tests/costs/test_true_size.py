@@ -59,3 +59,16 @@ def test_the_command_counts_prints_and_records(tmp_path, capsys, monkeypatch, co
 def test_a_cost_that_the_paper_does_not_print_is_named(counts):
     with pytest.raises(UserError, match="hold no params of t1_deeplabv3_dense"):
         format_inference(counts, {})
+
+
+def test_deeplab_is_counted_as_the_paper_counted_it(counts):
+    target = counts["targets"]["deeplabv3"]
+    assert target["dense"]["flops"] / 1e9 == pytest.approx(241.3, abs=0.05)
+    assert target["dense"]["params"] / 1e6 == pytest.approx(40.3, abs=0.1)
+    settings = load_config([ROOT / "config/paper.yaml"]).targets["deeplabv3"]
+    assert (settings.output_stride, settings.counted_stride, settings.multi_grid) == (16, 32, [2, 4, 8])
+
+    # What runs has four times the positions in the last stage, and the classifier.
+    assert target["run"]["flops"] > 1.2 * target["dense"]["flops"]
+    for name in ("han", "fcclip"):
+        assert counts["targets"][name]["run"] == counts["targets"][name]["dense"]

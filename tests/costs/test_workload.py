@@ -6,6 +6,7 @@ import pytest
 from opentrans.cli import main
 from opentrans.config import SubnetworkRecipe, load_config
 from opentrans.costs.workload import Work, count_rounds, plan_jobs, plan_work
+from opentrans.pruning.magnitude import plan_rounds
 from opentrans.runs.table import Experiment, read_experiments
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,13 @@ def config():
     return load_config([ROOT / "config/paper.yaml"])
 
 
-@pytest.mark.parametrize(("share", "density", "rounds"), [(0.1, 0.1, 22), (0.5, 0.5, 1), (0.5, 0.25, 2), (0.2, 0.3, 6)])
-def test_rounds_are_those_of_algorithm_1(share, density, rounds):
-    assert count_rounds(SubnetworkRecipe(method="imp", prune_share=share, density=density)) == rounds
+@pytest.mark.parametrize("order", ["prune_first", "train_first"])
+@pytest.mark.parametrize(
+    ("share", "density"), [(0.1, 0.1), (0.5, 0.5), (0.5, 0.25), (0.2, 0.3), (0.3, 0.1), (0.9, 0.5)]
+)
+def test_rounds_are_those_of_algorithm_1(share, density, order):
+    recipe = SubnetworkRecipe(method="imp", prune_share=share, density=density, order=order)
+    assert count_rounds(recipe) == len(plan_rounds(23_454_912, share, density, order))
 
 
 def test_gpu_hours_are_jobs_times_gpus_times_time():

@@ -8,14 +8,19 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
+from builders import build_teacher
+from opentrans.clip.region_encoder import embed_regions
 from opentrans.config import DataConfig
 from opentrans.data.prepare import prepare
 from opentrans.data.prepared import PreparedDataset
+from opentrans.data.regions import get_regions
 from opentrans.data.sources.coco import prompt_name
 from opentrans.data.sources.pascal import CONTEXT_59_IDS
 from opentrans.data.sources.registry import DATASETS, open_source
 from opentrans.errors import UserError
+from opentrans.runs.code_digest import PACKAGE, get_sources
 from opentrans.system.files import sha256
+from opentrans.training.data import CropSettings, TrainingData
 from opentrans.world.lexicon import VOCABULARIES, written_names
 
 
@@ -82,6 +87,71 @@ def test_coco_segments_are_numbered_in_the_order_of_the_json(config: DataConfig,
 def test_coco_segments_are_written_only_where_the_configuration_uses_them(config: DataConfig, tmp_path: Path):
     prepare("coco", "val", config.model_copy(update={"regions": "class"}), tmp_path / "out")
     assert PreparedDataset.open(tmp_path / "out").segments(0) is None
+
+
+def write_panoptic(root: Path) -> None:
+    """One image of COCO: a person at the left, a crowd of persons in the middle, sky at the right; a row is void."""
+    ids = np.zeros((8, 12), np.uint32)
+    ids[1:, :4], ids[1:, 4:8], ids[1:, 8:] = 70_000, 300, 5
+    coded = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+    for folder in ("annotations", "val2017", "panoptic_val2017"):
+        (root / "coco" / folder).mkdir(parents=True)
+    Image.fromarray(coded).save(root / "coco/panoptic_val2017/000000000001.png")
+    Image.fromarray(coded).save(root / "coco/val2017/000000000001.jpg")
+
+    segments = [(70_000, 1, 0), (300, 1, 1), (5, 187, 0)]
+    infos = [{"id": i, "category_id": c, "area": 28, "iscrowd": crowd} for i, c, crowd in segments]
+    content = {
+        "images": [{"id": 1, "file_name": "000000000001.jpg", "height": 8, "width": 12}],
+        "annotations": [{"image_id": 1, "file_name": "000000000001.png", "segments_info": infos}],
+        "categories": [{"id": 1, "name": "person"}, {"id": 187, "name": "sky-other-merged"}],
+    }
+    (root / "coco/annotations/panoptic_val2017.json").write_text(json.dumps(content))
+
+
+def test_a_crowd_is_labelled_but_is_no_region(tmp_path: Path):
+    write_panoptic(tmp_path / "raw")
+    config = DataConfig(raw_root=str(tmp_path / "raw"), allow_subset=True, regions="segment")
+    prepare("coco", "val", config, tmp_path / "out")
+    prepared = PreparedDataset.open(tmp_path / "out")
+    label, segments = prepared.label(0), prepared.segments(0)
+
+    # Evaluation counts the crowd as what it is.
+    assert label.tolist() == [[255] * 12] + [[0] * 8 + [1] * 4] * 7
+    assert statistics(tmp_path / "out")["pixels"] == [56, 28]
+
+    numbers, classes, masks = get_regions(label, segments, "segment", 255)
+    assert (numbers.tolist(), classes.tolist()) == ([1, 3], [0, 1])
+    assert not masks[:, :, 4:8].any()
+    assert masks.sum((1, 2)).tolist() == [28, 28]
+
+
+def test_a_crowd_is_no_mask_target_and_the_teacher_describes_none(tmp_path: Path):
+    write_panoptic(tmp_path / "raw")
+    config = DataConfig(raw_root=str(tmp_path / "raw"), allow_subset=True, regions="segment")
+    prepare("coco", "val", config, tmp_path / "out")
+    prepared = PreparedDataset.open(tmp_path / "out")
+    embeddings = embed_regions(build_teacher(), prepared, "segment", 1, "crop", 4)
+    assert embeddings.region.tolist() == [1, 3]
+    data = TrainingData(prepared, embeddings, CropSettings(12, (1.0, 1.0), flip=False), "segment", 1, seed=0)
+    example = data.get_example(0)
+    assert example.regions.classes.tolist() == [0, 1]
+    assert example.regions.known.all()
+    assert not example.regions.masks[:, :, 4:8].any()
+    assert (example.label[1:8, 4:8] == 0).all()
+
+
+def test_segments_that_became_crowds_are_prepared_anew(tmp_path: Path):
+    write_panoptic(tmp_path / "raw")
+    config = DataConfig(raw_root=str(tmp_path / "raw"), allow_subset=True, regions="segment")
+    path = tmp_path / "raw/coco/annotations/panoptic_val2017.json"
+    stamps = []
+    for crowd in ("1", "0"):
+        path.write_text(path.read_text().replace('"iscrowd": 1', f'"iscrowd": {crowd}'))
+        source = open_source("coco", "val", config)
+        stamps.append(source.fingerprint(source.items[0]))
+    assert stamps[0] != stamps[1]
+    assert "data/sources/coco.py" in {path.relative_to(PACKAGE).as_posix() for path in get_sources("prepare")}
 
 
 def test_pascal_histograms_agree_with_the_label_maps(config: DataConfig, raw: Path, tmp_path: Path):

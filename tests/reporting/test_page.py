@@ -127,6 +127,16 @@ def test_tables_are_in_the_papers_order_and_missing_parts_leave_no_heading(make_
     assert "claims hold" not in bare
 
 
+def test_the_forest_plot_is_the_first_image_and_stands_beside_the_claims(make_page, files):
+    (files / "forest.svg").write_text(SVG)
+    text = make_page(figures=("figure5.svg", "forest.svg"))
+    ids = [text.index(f'id="{name}"') for name in ("forest", "claims", "table2", "figures", "figure5")]
+    assert ids == sorted(ids)
+    assert text.count("<img") == 2
+    without = make_page(figures=("forest.svg",), claims=None)
+    assert without.index('id="figures"') < without.index('id="forest"')
+
+
 def test_the_same_results_are_the_same_page(make_page):
     assert make_page() == make_page()
 

@@ -227,6 +227,7 @@ def test_skipped_experiments_are_not_run(files):
 
 def test_the_report_shows_every_figure_and_the_summary_those_of_its_tables(files):
     assert set(files.summary_figures) < set(files.report_figures)
+    assert files.report_figures[0] == "forest"
     assert "figure1" in files.summary_figures
     without = Selection(files.config.model_copy(update={"tables": [4]}), files.experiments)
     assert "figure1" not in without.report_figures

@@ -36,7 +36,9 @@ def test_every_row_of_the_papers_tables_is_an_experiment_of_that_label(experimen
 
 def test_what_is_not_in_the_paper_is_marked_as_our_own(experiments, paper):
     own = {row.id for row in experiments if row.id.startswith("own_")}
-    assert own == {f"own_{target}_distilled" for target in ("han", "deeplabv3", "fcclip")}
+    controls = ("distilled", "random_distilled", "random_distilled_layers")
+    wanted = {f"own_{target}_{name}" for target in ("han", "deeplabv3", "fcclip") for name in controls}
+    assert own == wanted | {"own_fcclip_trained_ours"}
     assert not own & paper.keys()
 
 
@@ -66,8 +68,9 @@ def test_the_findings_are_no_rows_of_the_paper(paper):
     assert not set(ids) & paper.keys()
 
 
-def test_each_target_has_its_unpruned_control(experiments):
-    controls = {row.target for row in experiments if row.table == 1 and row.subnetwork == "distilled"}
+@pytest.mark.parametrize("control", ["distilled", "random_distilled", "random_distilled_layers"])
+def test_each_target_has_its_controls(experiments, control):
+    controls = {row.target for row in experiments if row.table == 1 and row.subnetwork == control}
     assert controls == {"han", "deeplabv3", "fcclip"}
 
 

@@ -19,15 +19,10 @@ from opentrans.data.downloads import describe_missing
 from opentrans.errors import UserError
 from opentrans.runs.code_digest import export_interpreter, hash_sources
 from opentrans.runs.find import name_config
-from opentrans.runs.layout import (
-    FIT_JOB,
-    RUN_JOB,
-    SUBNETWORK_JOB,
-    WARM_UP_JOB,
-    WILDCARDS,
-)
+from opentrans.runs.layout import FIT_JOB, RUN_JOB, SUBNETWORK_JOB, WARM_UP_JOB
 from opentrans.runs.selection import (
     ALPHA_FIGURES,
+    CLAIM_FIGURES,
     IMAGE_FIGURES,
     SEARCH_PROMPTS,
     SUBNETWORK_FIGURES,
@@ -60,25 +55,22 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# Which files are needed, and where they lie. Rules name no folder. What is made of all seeds together lies in the
-# profile's folder; the chain's files lie there, too, or in a folder of their seed's where each has a world of its own.
+# Which files are needed, and where they lie. Rules name no folder. What is made of all seeds lies in the profile's
+# folder; the chain's files do, too, or in a folder of their seed where each has a world of its own.
 FILES = Selection(CONFIG, EXPERIMENTS)
 PROFILE = FILES.results
-RESULTS, DATA = FILES.get_results(WILDCARDS), FILES.get_data(WILDCARDS)
+RESULTS, DATA = FILES.get_results(), FILES.get_data()
 PAPER = get_project_file("config/paper_results.csv")
 CLAIMS = get_project_file(CONFIG.claims)
 REPORT = Path(get_project_file("workflow/report"))
 EXPERIMENT_TABLE = get_project_file(CONFIG.experiments)
-# The default target makes the tables of the configuration, `paper` all tables of the experiment table.
-# What else each of the two writes: collected results and report, by the tables they hold and the figures.
+# What the default target and the target `paper` write beside their tables: by these tables and figures.
 SCOPES = {
     "summary": (CONFIG.tables, FILES.summary_figures),
     "report": (FILES.all_tables, FILES.report_figures),
 }
-COLLECTED = {
-    "summary": PROFILE.collected("results"),
-    "report": PROFILE.collected("all_results"),
-}
+ALL_RESULTS = PROFILE.collected("all_results")
+COLLECTED = {"summary": PROFILE.collected("results"), "report": ALL_RESULTS}
 
 # What the commands read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
@@ -150,20 +142,6 @@ def get_dataset(wildcards, input):
     return str(Path(input[0]).parent)
 
 
-def get_seed_option(wildcards):
-    """The seed of a world or a teacher, where every seed of the profile draws its own."""
-    return ["--seed", wildcards.seed] if CONFIG.has_worlds else []
-
-
-def get_download_option(wildcards):
-    """Where a seed's own world lies, from which its data sets are prepared."""
-    return (
-        ["--raw-root", str(FILES.get_data(wildcards).world)]
-        if CONFIG.has_worlds
-        else []
-    )
-
-
 def make_options(**flags):
     """Command-line options for inputs that only some jobs have: ``plan="--plan"``."""
     return lambda wildcards, input: [
@@ -186,12 +164,6 @@ def name_files(field, names):
         f"{name}={path}"
         for name, path in zip(names, getattr(input, field), strict=True)
     ]
-
-
-def name_benchmarks(wildcards):
-    """NAME=FOLDER pairs of all prepared benchmarks."""
-    data = FILES.get_data(wildcards)
-    return [f"{name}={data.prepared(name, 'val')}" for name in CONFIG.benchmarks]
 
 
 def get_gpus(kind, target=None):

@@ -1,3 +1,30 @@
+rule plot_claims:
+    input:
+        claims=RESULTS.collected("claims"),
+    output:
+        mark_figures(CLAIM_FIGURES),
+    log:
+        RESULTS.log("plot_claims"),
+    benchmark:
+        RESULTS.job("plot_claims")
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=get_settings("profile"),
+        code=hash_sources("plot-claims"),
+        folder=get_folder,
+        config=get_config_file,
+    message:
+        "All claims with effect, interval and verdict"
+    shell:
+        "python -m opentrans plot-claims --config {params.config:q} --claims {input.claims:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
 rule plot_results:
     input:
         results=COLLECTED["summary"],

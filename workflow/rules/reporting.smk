@@ -84,6 +84,8 @@ rule judge_claims:
         costs=FILES.get_costs(FILES.all_tables),
         cka=FILES.get_comparisons(FILES.all_tables),
         alphas=FILES.get_traces(),
+        rounds=FILES.get_counted_rounds(FILES.all_tables),
+        logs=FILES.get_counted_logs(FILES.all_tables),
         experiments=EXPERIMENT_TABLE,
         claims=CLAIMS,
         paper=PAPER,
@@ -107,15 +109,16 @@ rule judge_claims:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_settings("profile", "seeds", "benchmarks"),
+        settings=get_settings("profile", "seeds", "benchmarks", "skip"),
         code=hash_sources("judge-claims"),
         config=get_config_file,
     message:
         "Which of the paper's claims hold in this run"
     shell:
         "python -m opentrans judge-claims --config {params.config:q} --results {input.results:q} --costs {input.costs:q}"
-        " --cka {input.cka:q} --alphas {input.alphas:q} --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q} --output {output.table:q}"
-        " --markdown {output.text:q} --html {output.html:q} > {log:q} 2>&1"
+        " --cka {input.cka:q} --alphas {input.alphas:q} --rounds {input.rounds:q} --logs {input.logs:q}"
+        " --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q}"
+        " --output {output.table:q} --markdown {output.text:q} --html {output.html:q} > {log:q} 2>&1"
 
 
 rule make_metrics:

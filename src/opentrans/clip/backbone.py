@@ -1,5 +1,6 @@
 """The CLIP ResNet trunk as a segmentation backbone, and CLIP's attention pool over masks."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -7,8 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from opentrans.clip.resnet import EXPANSION, Stem, make_stage
+from opentrans.clip.resnet import EXPANSION, Stem, list_dilations, make_stage
 from opentrans.clip.weights import Architecture, ClipSource
+from opentrans.errors import UserError
 
 STEM_FIRST = "conv1.weight"
 _POOL = "attnpool."
@@ -18,25 +20,38 @@ STAGES = ("res2", "res3", "res4", "res5")
 class ClipBackbone(Stem):
     """CLIP's ResNet without its attention pool; parameter names are those of open_clip's visual tower.
 
-    `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does. `channels` counts the channels
-    of each feature map.
+    `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does. `multi_grid` are the dilations of
+    the last stage's blocks where they are not those. `channels` counts the channels of each feature map.
     """
 
-    def __init__(self, architecture: Architecture, output_stride: int = 32) -> None:
+    def __init__(
+        self, architecture: Architecture, output_stride: int = 32, multi_grid: Sequence[int] | None = None
+    ) -> None:
         vision = architecture["vision_cfg"]
         width, blocks = vision["width"], vision["layers"]
         super().__init__(width)
 
-        self.layer1 = make_stage(width, width, blocks[0], stride=1, dilation=1)
-        self.layer2 = make_stage(width * 4, width * 2, blocks[1], stride=2, dilation=1)
-        self.layer3 = make_stage(width * 8, width * 4, blocks[2], *_stride_or_dilate(16, output_stride))
-        self.layer4 = make_stage(width * 16, width * 8, blocks[3], *_stride_or_dilate(32, output_stride))
+        strides = [1, 2, *(1 if output_stride < stride else 2 for stride in (16, 32))]
+        wanted = [1, 1, *(max(1, stride // output_stride) for stride in (16, 32))]
+        dilations = [list_dilations(count, dilation) for count, dilation in zip(blocks, wanted, strict=True)]
+        if multi_grid is not None:
+            if len(multi_grid) != blocks[3]:
+                problem = f"{len(multi_grid)} dilations, the trunk's last stage has {blocks[3]} blocks"
+                raise UserError("multi_grid", problem, "give one for each block, or null")
+            dilations[3] = list(multi_grid)
+
+        self.layer1 = make_stage(width, width, strides[0], dilations[0])
+        self.layer2 = make_stage(width * 4, width * 2, strides[1], dilations[1])
+        self.layer3 = make_stage(width * 8, width * 4, strides[2], dilations[2])
+        self.layer4 = make_stage(width * 16, width * 8, strides[3], dilations[3])
         self.channels = {stage: width * EXPANSION * 2**level for level, stage in enumerate(STAGES)}
 
     @classmethod
-    def of_teacher(cls, teacher: ClipSource, output_stride: int = 32) -> "ClipBackbone":
+    def of_teacher(
+        cls, teacher: ClipSource, output_stride: int = 32, multi_grid: Sequence[int] | None = None
+    ) -> "ClipBackbone":
         """A backbone that starts from the teacher's weights (dense)."""
-        backbone = cls(teacher.architecture, output_stride)
+        backbone = cls(teacher.architecture, output_stride, multi_grid)
         backbone.load_state_dict({name: teacher.visual[name] for name in backbone.state_dict()})
         return backbone
 
@@ -48,11 +63,6 @@ class ClipBackbone(Stem):
             current = layer(current)
             features[stage] = current
         return features
-
-
-def _stride_or_dilate(stride: int, output_stride: int) -> tuple[int, int]:
-    """Stride and dilation of the stage that would reach `stride`."""
-    return (2, 1) if stride <= output_stride else (1, stride // output_stride)
 
 
 def get_prunable(backbone: nn.Module) -> dict[str, nn.Parameter]:

@@ -5,6 +5,7 @@ feature maps with open_clip's.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -73,8 +74,13 @@ class Stem(nn.Module):
         return pooled
 
 
-def make_stage(inputs: int, planes: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
-    """A stage of `blocks`. Where a stride was replaced by `dilation`, only blocks after its place have all of it."""
-    first = Bottleneck(inputs, planes, stride, max(1, dilation // 2))
-    rest = (Bottleneck(planes * EXPANSION, planes, 1, dilation) for _ in range(blocks - 1))
+def make_stage(inputs: int, planes: int, stride: int, dilations: Sequence[int]) -> nn.Sequential:
+    """A stage with one block for each of `dilations`, those of its 3 x 3 convolutions; the first block strides."""
+    first = Bottleneck(inputs, planes, stride, dilations[0])
+    rest = (Bottleneck(planes * EXPANSION, planes, 1, dilation) for dilation in dilations[1:])
     return nn.Sequential(first, *rest)
+
+
+def list_dilations(blocks: int, dilation: int) -> list[int]:
+    """The dilations of a stage whose stride `dilation` replaces: only blocks after the stride have all of it."""
+    return [max(1, dilation // 2), *[dilation] * (blocks - 1)]

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
 
     from opentrans.clip.text import TextEmbeddings
     from opentrans.clip.weights import ClipWeights
-    from opentrans.costs.layer_costs import get_network, profile_target
+    from opentrans.costs.layer_costs import get_counted_network, make_counted_trunk, profile_target
     from opentrans.costs.tables import write_profile
     from opentrans.models.registry import build_target
     from opentrans.runs.table import get_named
@@ -35,6 +35,9 @@ def run(args: argparse.Namespace) -> None:
     settings = get_named(config.targets, args.target, "--target")
     torch.set_num_threads(config.threads.run)
     text = TextEmbeddings.load(args.train_text)
-    target = build_target(settings, ClipWeights.load(args.teacher), text)
-    network = get_network(target, text)
-    write_profile(args.output, profile_target(target, network, config.costs.image_size, settings.training.crop_size))
+    teacher = ClipWeights.load(args.teacher)
+    target = build_target(settings, teacher, text)
+
+    network, trunk = get_counted_network(target, text, settings), make_counted_trunk(settings, teacher.architecture)
+    crop_size = settings.training.crop_size
+    write_profile(args.output, profile_target(target, network, config.costs.image_size, crop_size, trunk))

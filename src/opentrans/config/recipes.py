@@ -2,9 +2,21 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from opentrans.config.values import Count, Estimator, FittedWeights, MemoryFormat, Precision, Section, Share
+from opentrans.config.values import (
+    Count,
+    Estimator,
+    FittedWeights,
+    MemoryFormat,
+    Order,
+    OutputStride,
+    Precision,
+    Section,
+    Share,
+)
+
+_ONLY_DEEPLABV3 = ("multi_grid", "counted_stride", "counted_classifier")
 
 
 class OptimizerConfig(Section):
@@ -23,26 +35,30 @@ class OptimizerConfig(Section):
 class SubnetworkRecipe(Section):
     """How a subnetwork is found. Defaults are Algorithm 1's (p = 10%, density s = 10%, lr 1e-4, no schedule).
 
-    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask of equal density
-    (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
-    `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
-    is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask (`layout: global`) or one
+    for each layer (`layout: per_layer`), as dense as the subnetwork `match`, or else `density`; `random_distilled`
+    draws such a mask first, and then trains it through the same iterations as `imp`, the fair control of a search;
+    `distill` runs the same iterations without pruning; `joint` searches nothing: the target itself is pruned while it
+    trains on its own losses, `iterations` a round, which replaces fine-tuning (Table 6).
+    `order`: a round prunes and then trains, so that the last mask is trained, too (`prune_first`, as the paper's count
+    of iterations says), or trains and then prunes (`train_first`); see `opentrans.pruning.magnitude.plan_rounds`.
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
     `micro_batch_size`, `precision` and `memory_format` as in `TrainingConfig`. `crop_size` is their side in pixels,
     `output_stride` that of the student's last feature map.
     """
 
-    method: Literal["dense", "imp", "random", "distill", "joint"]
+    method: Literal["dense", "imp", "random", "random_distilled", "distill", "joint"]
     loss: Literal["tgkd", "vgkd", "tgkd_released", "tgkd+segmentation"] = "tgkd"
     prune_share: Share = 0.1
     density: Share = 0.1
+    order: Order = "prune_first"
     iterations: Count = 5000
     recovery_iterations: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 28
     micro_batch_size: Count | None = None
     crop_size: Count = 512
     scale_range: tuple[float, float] = (0.8, 1.2)
-    output_stride: Literal[8, 16, 32] = 32
+    output_stride: OutputStride = 32
     precision: Precision = "float32"
     memory_format: MemoryFormat = "contiguous"
     checkpoint_every: Count = 1000
@@ -94,7 +110,10 @@ class TargetConfig(Section):
     of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
     none), `distillation_weight` its weight (None: the one that belongs to the loss,
     `opentrans.distillation.DEFAULT_WEIGHTS`); `grounding_weight` that of their grounding loss (0: no captions are
-    needed). `trains_backbone` is FC-CLIP's: False as published.
+    needed). `trains_backbone` is FC-CLIP's: False as published. `multi_grid` are the dilations of the trunk's last
+    stage, one a block (null: what `output_stride` implies). Costs are counted with a trunk of output stride
+    `counted_stride` (null: the one that is trained), and without the classifier of pixels where `counted_classifier`
+    is false: the paper counts DeepLabV3 so (docs/costs.md).
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -108,7 +127,10 @@ class TargetConfig(Section):
     feedforward: Count = 2048
     train_points: Count = 12544
     offset_scale: float = 1.0
-    output_stride: Literal[8, 16, 32] = 32
+    output_stride: OutputStride = 32
+    multi_grid: list[Count] | None = None
+    counted_stride: OutputStride | None = None
+    counted_classifier: bool = True
     distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
     distillation_weight: Annotated[float, Field(ge=0)] | None = None
     grounding_weight: Annotated[float, Field(ge=0)] = 0.0
@@ -119,3 +141,10 @@ class TargetConfig(Section):
     ensemble_seen: float = 0.4
     ensemble_unseen: float = 0.8
     training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _uses_its_settings(self) -> "TargetConfig":
+        given = [name for name in _ONLY_DEEPLABV3 if getattr(self, name) != type(self).model_fields[name].default]
+        if self.kind != "deeplabv3" and given:
+            raise ValueError(f"`{given[0]}` is a setting of kind deeplabv3 only")
+        return self

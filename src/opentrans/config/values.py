@@ -10,8 +10,10 @@ Count = Annotated[int, Field(ge=1)]
 Size = tuple[Count, Count]
 Estimator = Literal["weightwatcher", "released"]
 FittedWeights = Literal["before_mask", "masked"]
+OutputStride = Literal[8, 16, 32]
 Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Order = Literal["prune_first", "train_first"]
 
 
 class Section(BaseModel):

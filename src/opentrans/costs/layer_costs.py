@@ -12,7 +12,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.text import TextEmbeddings
+from opentrans.clip.weights import Architecture
+from opentrans.config import TargetConfig
 from opentrans.costs.counting import LayerCost
 from opentrans.models.target import Target
 
@@ -91,7 +94,13 @@ def count_backbone(backbone: nn.Module, height: int, width: int) -> int:
     return count_macs(shadow, torch.empty(1, 3, height, width, device="meta"), "pytorch")
 
 
-def profile_target(target: Target, network: Network, image_size: tuple[int, int], crop_size: int) -> list[LayerCost]:
+def profile_target(
+    target: Target,
+    network: Network,
+    image_size: tuple[int, int],
+    crop_size: int,
+    trunk: nn.Module | None = None,
+) -> list[LayerCost]:
     """Profile one target, dense.
 
     Args:
@@ -99,12 +108,14 @@ def profile_target(target: Target, network: Network, image_size: tuple[int, int]
         network: its forward pass on images (1, 3, h, w) with values 0..1, without the upsampling to full size.
         image_size: height and width at which FLOPs are reported.
         crop_size: side of the training crop, for Training FLOPs.
+        trunk: the backbone that is counted instead of the target's (see `make_counted_trunk`).
 
     Returns:
         One row for each backbone convolution, one for the backbone's remainder, one for everything else.
     """
     backbone, device = target.backbone, next(target.parameters()).device
-    macs, training = count_convolutions(backbone, *image_size), count_convolutions(backbone, crop_size, crop_size)
+    counted = backbone if trunk is None else trunk
+    macs, training = count_convolutions(counted, *image_size), count_convolutions(counted, crop_size, crop_size)
 
     target.eval()
     with _UsedTensors() as used:
@@ -112,7 +123,7 @@ def profile_target(target: Target, network: Network, image_size: tuple[int, int]
 
     weights = {name: weight.numel() for name, weight in backbone.named_parameters() if name in macs}
     inside = _count_used(backbone, used)
-    others = count_backbone(backbone, *image_size), count_backbone(backbone, crop_size, crop_size)
+    others = count_backbone(counted, *image_size), count_backbone(counted, crop_size, crop_size)
 
     trained = target.trains_backbone
     rows = [
@@ -122,7 +133,8 @@ def profile_target(target: Target, network: Network, image_size: tuple[int, int]
 
     # What is no convolution of the backbone (its norms and activations), and what is no backbone.
     remainder = inside - sum(weights.values()), others[0] - sum(macs.values()), others[1] - sum(training.values())
-    head = _count_used(target, used) - inside, total - sum(macs.values()), 0
+    inside_macs = sum(count_convolutions(backbone, *image_size).values())
+    head = _count_used(target, used) - inside, total - inside_macs, 0
     return [
         *rows,
         LayerCost("backbone (other)", "backbone", "other", *remainder, trained),
@@ -132,6 +144,23 @@ def profile_target(target: Target, network: Network, image_size: tuple[int, int]
 
 def _count_used(module: nn.Module, used: _UsedTensors) -> int:
     return sum(weight.numel() for weight in module.parameters() if id(weight) in used.identities)
+
+
+def make_counted_trunk(settings: TargetConfig, architecture: Architecture) -> nn.Module | None:
+    """The trunk whose costs stand for the target's, where `settings.counted_stride` says another than is trained."""
+    if settings.counted_stride is None:
+        return None
+    with torch.device("meta"):
+        return ClipBackbone(architecture, settings.counted_stride)
+
+
+def get_counted_network(target: Target, classes: TextEmbeddings, settings: TargetConfig) -> Network:
+    """`get_network`, without the classifier of pixels where `settings.counted_classifier` is false."""
+    if settings.counted_classifier:
+        return get_network(target, classes)
+    decode: Network | None = getattr(target, "decode", None)  # DeepLabV3 has it; no other kind's settings say so
+    assert decode is not None
+    return decode
 
 
 def get_network(target: Target, classes: TextEmbeddings) -> Network:

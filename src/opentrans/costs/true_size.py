@@ -15,7 +15,12 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import Config
 from opentrans.costs.counting import Density, LayerCost, inference_costs
-from opentrans.costs.layer_costs import get_network, profile_target
+from opentrans.costs.layer_costs import (
+    get_counted_network,
+    get_network,
+    make_counted_trunk,
+    profile_target,
+)
 from opentrans.models.registry import build_target
 from opentrans.models.target import Target
 
@@ -44,7 +49,9 @@ def count_target_costs(config: Config, name: str, teacher: ClipSource, classes: 
     target = build_target(settings, teacher, text).eval()
 
     height, width = config.costs.image_size
-    layers = profile_target(target, get_network(target, text), (height, width), settings.training.crop_size)
+    network, trunk = get_counted_network(target, text, settings), make_counted_trunk(settings, teacher.architecture)
+    layers = profile_target(target, network, (height, width), settings.training.crop_size, trunk)
+    run = profile_target(target, get_network(target, text), (height, width), settings.training.crop_size)
 
     density = config.subnetworks["ours"].density
     sizes = {key: weight.numel() for key, weight in get_prunable(target.backbone).items()}
@@ -54,6 +61,8 @@ def count_target_costs(config: Config, name: str, teacher: ClipSource, classes: 
     backbone = [layer for layer in layers if layer.part == "backbone"]
     return {
         "dense": {key: dense[key] for key in ("params", "flops")},
+        # What prediction costs: with the trunk that is trained, and all that prediction needs.
+        "run": {key: value for key, value in inference_costs(run, {}).items() if key in ("params", "flops")},
         "sparse": {key: value for key, value in inference_costs(layers, kept).items() if key in ("params", "flops")},
         "backbone": {"params": _sum(backbone, "parameters"), "flops": _sum(backbone, "macs")},
         "backbone_training_flops": _sum(backbone, "training_macs"),
@@ -66,13 +75,17 @@ def count_target_costs(config: Config, name: str, teacher: ClipSource, classes: 
 
 
 def count_all_targets(config: Config, classes: int) -> dict[str, Any]:
-    """The costs of every target, built around CLIP with initial weights, and what they were counted with."""
+    """The costs of the paper's targets, built around CLIP with initial weights, and what they were counted with.
+
+    They bear the names of their kinds; a target of another name differs in what is trained, which costs nothing here.
+    """
+    names = sorted(name for name, target in config.targets.items() if name == target.kind)
     teacher = make_teacher(get_architecture(config.teacher.architecture), 0)
     return {
         "classes": classes,
         "image_size": list(config.costs.image_size),
         "density": config.subnetworks["ours"].density,
-        "targets": {name: count_target_costs(config, name, teacher, classes) for name in sorted(config.targets)},
+        "targets": {name: count_target_costs(config, name, teacher, classes) for name in names},
     }
 
 

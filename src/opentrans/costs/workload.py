@@ -9,7 +9,7 @@ from opentrans.config import Config, SubnetworkRecipe
 from opentrans.runs.table import Experiment, RunId, SubnetworkId, runs_of
 
 SECONDS_AN_HOUR = 3600
-_SEARCHES = ("imp", "distill")
+_SEARCHES = ("imp", "random_distilled", "distill")
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class Work:
 
 
 def count_rounds(recipe: SubnetworkRecipe) -> int:
-    """Rounds of Algorithm 1 until `density` remains: 22 at 10% of the remaining weights a round, to 10%."""
-    # Rounded, so that an exact power is not taken for one round more.
-    return math.ceil(round(math.log(recipe.density) / math.log(1 - recipe.prune_share), 9))
+    """Rounds of Algorithm 1 in closed form: 21 at 10% a round, to 10% (22 if it trains first)."""
+    # Rounded, so that an exact power is not taken for one round more or less.
+    exact = round(math.log(recipe.density) / math.log(1 - recipe.prune_share), 9)
+    return max(1, math.floor(exact)) if recipe.order == "prune_first" else math.ceil(exact)
 
 
 def count_pruning_steps(recipe: SubnetworkRecipe) -> int:

@@ -68,15 +68,19 @@ class DeepLabV3(Target):
 
     def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
         super().__init__()
-        self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride)
+        self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride, settings.multi_grid)
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.decoder = Decoder(self.backbone.channels, settings)
         self.pixel_head = nn.Linear(settings.width, teacher.embed_dim)
         self.classifier = TextClassifier(train_text)
 
+    def decode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c hs ws"]:
+        """Features of RGB images (values 0..1) at stride 4: the network without its classifier."""
+        features: Tensor = self.decoder(self.backbone(pad_images(self.normalize(images))))
+        return features
+
     def _embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b hs ws d"]:
-        features = self.decoder(self.backbone(pad_images(self.normalize(images))))
-        embeddings: Tensor = self.pixel_head(features.permute(0, 2, 3, 1))
+        embeddings: Tensor = self.pixel_head(self.decode(images).permute(0, 2, 3, 1))
         return embeddings
 
     def network(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b hs ws k1"]:

@@ -64,6 +64,7 @@ class FcClip(Target):
     other targets' backbones are, which OpenTrans very probably did: a freeze plan changes its FC-CLIP rows.
     """
 
+    undecayed = frozenset({"classifier.no_object"})  # an embedding in the published code
     clip_scale: Tensor
 
     def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:

@@ -48,11 +48,10 @@ class Han(Target):
 
         # Only where they are used: a parameter without gradient would stop distributed training.
         self.distillation_weight = get_distillation_weight(settings)
-        self.distillation = None
-        self.student_heads = nn.ModuleList()
-        if settings.distillation is not None and self.distillation_weight > 0:
-            self.distillation = DistillationLoss(settings.distillation)
-            self.student_heads.extend(nn.Linear(*sizes) for _ in range(settings.decoder_layers + 1))
+        loss = settings.distillation if self.distillation_weight > 0 else None
+        self.distillation = None if loss is None else DistillationLoss(loss)
+        outputs = 0 if loss is None else settings.decoder_layers + 1
+        self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
         self.grounding_weight = settings.grounding_weight
         self.classifier = TextClassifier(train_text)
@@ -128,7 +127,7 @@ class Han(Target):
 
 
 def get_distillation_weight(settings: TargetConfig) -> float:
-    """The weight of a target's distillation loss: the setting, or what belongs to the kind; 0 without a kind."""
+    """The weight of a target's distillation loss: the setting, or the one that belongs to the loss; 0 without one."""
     if settings.distillation is None:
         return 0.0
     if settings.distillation_weight is None:

@@ -56,12 +56,14 @@ class Target(nn.Module, ABC):
 
     `backbone` is where a subnetwork goes and `normalize` prepares its input. `trains_backbone` is False where the
     framework keeps it frozen.
-    `strip_bytes` bounds the memory that `predict` takes for scores at full size.
+    `strip_bytes` bounds the memory that `predict` takes for scores at full size. `undecayed` names parameters that the
+    framework exempts from weight decay, besides those of norm layers and embeddings.
     """
 
     backbone: ClipBackbone
     normalize: "Normalize"
     trains_backbone: bool = True
+    undecayed: frozenset[str] = frozenset()
     strip_bytes: int = STRIP_BYTES
 
     @abstractmethod

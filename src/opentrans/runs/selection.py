@@ -48,6 +48,8 @@ ALPHA_FIGURES = {
     "figure7": "7: median of alpha during fine-tuning",
     "figure9": "9: alpha before and after",
 }
+# The first one of a report.
+CLAIM_FIGURES = {"forest": "all claims: effect, interval and verdict"}
 IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
 
 
@@ -73,11 +75,11 @@ class Selection:
         """Where the results of the whole profile lie: tables, figures, reports."""
         return ResultsLayout.of_profile(self.config.profile)
 
-    def get_results(self, names: SeedNames) -> ResultsLayout:
+    def get_results(self, names: SeedNames = WILDCARDS) -> ResultsLayout:
         """Where the results of a seed lie: the profile's folder, but where every seed has a world of its own."""
         return self.results.of_seed(names.seed) if self.config.has_worlds else self.results
 
-    def get_data(self, names: SeedNames) -> DataLayout:
+    def get_data(self, names: SeedNames = WILDCARDS) -> DataLayout:
         """Where the data of a seed lie."""
         data = DataLayout.of_profile(self.config.profile)
         return data.of_seed(names.seed) if self.config.has_worlds else data
@@ -130,7 +132,7 @@ class Selection:
     @property
     def report_figures(self) -> list[str]:
         """The figures beside all tables."""
-        return [*self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
+        return [*CLAIM_FIGURES, *self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
 
     # What is shared by all runs.
 

@@ -10,19 +10,22 @@ import torch
 from tqdm import tqdm
 
 from opentrans.config import TrainingConfig
+from opentrans.errors import UserError
 from opentrans.models.target import Target
-from opentrans.pruning.masks import MaskKeeper
+from opentrans.pruning.masks import MaskKeeper, compute_density
 from opentrans.system.files import write_csv
 from opentrans.system.signals import defer_signals
 from opentrans.training.bad_batch import NotFinite, record_bad_batch
-from opentrans.training.checkpoint import check_identity, load_checkpoint, restore, save_checkpoint
+from opentrans.training.checkpoint import Checkpoint, check_identity, load_checkpoint, restore, save_checkpoint
 from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.joint_pruning import JointPruning
+from opentrans.training.joint_pruning import JointPruning, find_masks
 from opentrans.training.schedule import build_optimizer, get_learning_rate
 from opentrans.training.snapshots import Snapshots
 from opentrans.training.steps import Stepper
+from opentrans.training.weight_decay import list_undecayed
 
+UNDECAYED = "undecayed"
 LogEntry = Mapping[str, object]
 
 
@@ -47,7 +50,11 @@ class TrainingRun:
         known = {id(parameter) for parameter in self.target.backbone.parameters()}
         heads = [p for p in self.target.parameters() if p.requires_grad and id(p) not in known]
         self.trained = heads + backbone
-        self.optimizer = build_optimizer(self.settings.optimizer, heads, backbone, self.settings.precision != "float16")
+
+        self.undecayed = list_undecayed(self.target, self.target.undecayed)
+        parameters, fused = dict(self.target.named_parameters()), self.settings.precision != "float16"
+        exempt = [parameters[name] for name in self.undecayed]
+        self.optimizer = build_optimizer(self.settings.optimizer, heads, backbone, fused, exempt)
 
         self.device = next(self.target.parameters()).device
         self.stepper = Stepper(self.target, self.trained, self.settings, self.data, self.device)
@@ -58,12 +65,14 @@ class TrainingRun:
         if self.rank == 0:
             scaler = json.dumps(self.stepper.scaler.state_dict())
             identity = self.identity | {"log": json.dumps(self.log), "scaler": scaler}
+            identity[UNDECAYED] = json.dumps(self.undecayed)
             save_checkpoint(path, self.iteration, self.target, self.optimizer, identity, self.snapshots.weights)
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of this run, or of the warm-up that it shares."""
         checkpoint = load_checkpoint(path)
         check_identity(checkpoint, self.identity, path)
+        self._check_decay(checkpoint, path)
         restore(checkpoint, self.target, self.optimizer, path)
         self.iteration, self.log = checkpoint.iteration, json.loads(checkpoint.identity["log"])
         self.snapshots.restore(checkpoint.extra, self.iteration, path)
@@ -71,10 +80,23 @@ class TrainingRun:
         if self.pruning is not None:
             self.keeper = self.pruning.restore(self.target.backbone, self.iteration, path)
 
+    def _check_decay(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Refuse to go on where other parameters decayed: neither way of decaying would describe the run."""
+        if checkpoint.identity.get(UNDECAYED) != json.dumps(self.undecayed):
+            problem = "was trained with weight decay on other parameters (once on norm layers and embeddings, too)"
+            raise UserError(path, problem, "delete it and start this run afresh")
+
     def prune(self) -> None:
-        """End a pruning round, where the target is pruned while it trains and one is due."""
+        """Prune where the target is pruned while it trains and a round's pruning is due."""
         if self.pruning is not None:
             self.keeper = self.pruning.prune(self.target.backbone, self.iteration) or self.keeper
+
+    def note(self, lr: float, terms: Mapping[str, float]) -> None:
+        """Add a line to the log: iteration, learning rate, loss and its terms, the density where it changes."""
+        line = {"iteration": self.iteration, "lr": lr, "loss": sum(terms.values()), **terms}
+        if self.pruning is not None:
+            line["density"] = compute_density(find_masks(self.target.backbone))
+        self.log.append(line)
 
 
 def complete_run(
@@ -118,6 +140,8 @@ def train(run: TrainingRun, until: int, checkpoints: CheckpointFolder) -> None:
         Interrupted: a signal came in; the state after the iteration is saved.
     """
     run.target.train()
+    if run.iteration == 0:
+        run.prune()
     steps = range(run.iteration, until)
     examples = run.stepper.load(steps, run.workers)
     run.snapshots.take(run.iteration, run.target.backbone)
@@ -130,12 +154,12 @@ def train(run: TrainingRun, until: int, checkpoints: CheckpointFolder) -> None:
             except NotFinite as error:
                 raise record_bad_batch(run.data, iteration, run.settings.batch_size, error, checkpoints) from None
             run.iteration = iteration + 1
+            ends_round = run.pruning is not None and run.iteration % run.pruning.every == 0
+            if run.iteration % run.settings.log_every == 0 or run.iteration == until or ends_round:
+                run.note(get_learning_rate(run.settings.optimizer, iteration), terms)
+
             run.prune()
             run.snapshots.take(run.iteration, run.target.backbone)
-
-            if run.iteration % run.settings.log_every == 0 or run.iteration == until:
-                lr = get_learning_rate(run.settings.optimizer, iteration)
-                run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
 
             # The last iteration needs no checkpoint of its own: it is the output.
             due = run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until

@@ -90,7 +90,7 @@ class CocoPanoptic(Source):
         return bytes([self.with_segments]) + self.segments[item.image_id].tobytes()
 
     def decode(self, item: Item) -> Decoded:
-        """Classes and segment numbers of every pixel; id 0 is unlabelled."""
+        """Classes and segment numbers of every pixel; id 0 is unlabelled, a crowd has a class but no number."""
         ids = read_packed_ids(item.label)
         return decode_ids(ids, self.segments[item.image_id], len(self.vocabulary), item.label, self.with_segments)
 
@@ -136,15 +136,22 @@ def decode_ids(
 def _shorten(entry: dict[str, Any]) -> Any:
     """Keep what is used of a JSON object: the training set's file would take gigabytes otherwise."""
     if "category_id" in entry:
-        return entry["id"], entry["category_id"], entry.get("area", 0)
+        return entry["id"], entry["category_id"], entry.get("area", 0), bool(entry.get("iscrowd", 0))
     if "height" in entry and "file_name" in entry:
         return {"id": entry["id"], "file_name": entry["file_name"]}
     return entry
 
 
-def _table(segments: list[tuple[int, int, int]], class_of: Mapping[int, int]) -> UInt[np.ndarray, "n 3"]:
-    """Rows of segment id, class index and number (1.. in the file's order), sorted by id; id 0 is unlabelled."""
-    rows = [(identifier, class_of[category], number) for number, (identifier, category, _) in enumerate(segments, 1)]
+def _table(segments: list[tuple[int, int, int, bool]], class_of: Mapping[int, int]) -> UInt[np.ndarray, "n 3"]:
+    """Rows of segment id, class index and number (1.. in the file's order), sorted by id; id 0 is unlabelled.
+
+    A crowd (``iscrowd``) has number 0: it is labelled, but no mask target and no region of distillation, as in
+    Mask2Former, Han et al.'s code and OpenTrans.
+    """
+    rows = [
+        (identifier, class_of[category], 0 if crowd else number)
+        for number, (identifier, category, _, crowd) in enumerate(segments, 1)
+    ]
     return np.array(sorted([(0, IGNORE_8, 0), *rows]), np.uint32)
 
 
@@ -152,6 +159,6 @@ def _sum_areas(annotations: list[dict[str, Any]], class_of: Mapping[int, int]) -
     """Pixels of each class, as the JSON file itself counts them."""
     sums = [0] * len(class_of)
     for entry in annotations:
-        for _, category, area in entry["segments_info"]:
+        for _, category, area, _ in entry["segments_info"]:
             sums[class_of[category]] += area
     return tuple(sums)
