@@ -103,5 +103,5 @@ def _cost(measured: Record, gpus: int) -> float:
 def search_iterations(config: Config, name: str) -> int:
     """Iterations of a search: t for every round, and the recovery."""
     recipe = config.subnetworks[name]
-    rounds = plan_rounds(TRUNK_WEIGHTS, recipe.prune_share, recipe.density)
+    rounds = plan_rounds(TRUNK_WEIGHTS, recipe.prune_share, recipe.density, recipe.order)
     return recipe.iterations * len(rounds) + recipe.recovery_iterations

@@ -17,7 +17,8 @@ EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
     "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "train", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "data", "predict", "collect-results", "make-tables", "plot-results", "plot-subnetworks",
-    "plot-training", "plot-alphas", "plot-predictions", "predict-benchmark", "make-report", "trace-alphas", "doctor",
+    "plot-training", "plot-alphas", "plot-predictions", "plot-claims", "predict-benchmark", "make-report",
+    "trace-alphas", "doctor",
 }  # fmt: skip
 SCREEN = 24  # lines
 
@@ -128,6 +129,16 @@ def test_a_signal_is_one_line_and_status_75(command, capsys, number):
     assert main(["do"]) == 75
     message = f"opentrans do: interrupted by {signal.Signals(number).name}: nothing was lost that was saved;"
     assert capsys.readouterr().err == f"{message} run the same command again to resume\n"
+
+
+def test_commands_joined_by_then_run_in_turn_up_to_the_first_that_fails(command, capsys):
+    done = []
+    command.run = lambda args: done.append(args)
+    assert main(["do", "--then", "do"]) == 0
+    assert len(done) == 2
+    command.run = raise_error(UserError("file.txt", "is odd", "mend it"))
+    assert main(["do", "--then", "xyz"]) == 2
+    assert capsys.readouterr().err == "opentrans do: file.txt: is odd; mend it\n"
 
 
 def test_wrong_arguments_have_status_2(capsys):

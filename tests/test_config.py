@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from opentrans.config import Config, list_config_files, load_config, merge, parse_config, read_config_file
 from opentrans.config.loading import fill_likes, lay_over_extended
+from opentrans.config.scaling import scale_count
 from opentrans.config.schema import describe_files
 from opentrans.errors import UserError
 
@@ -118,6 +119,15 @@ def test_nothing_of_the_mini_world_shines_through_the_papers_configuration():
     assert paper.targets["han"].width == 256
 
 
+def test_the_trained_fcclip_is_fcclip_but_for_its_trunk_and_warm_up():
+    for path, warm_up in ((DEFAULT, 20), (PAPER, 10_000)):
+        targets = load_config([path]).targets
+        frozen, trained = targets["fcclip"], targets["fcclip_trained"]
+        training = frozen.training.model_copy(update={"warmup_iterations": warm_up})
+        assert trained == frozen.model_copy(update={"trains_backbone": True, "training": training})
+        assert not frozen.trains_backbone
+
+
 def test_the_released_codes_optimiser_changes_only_what_it_names():
     paper, released = load_config([PAPER]), load_config([PAPER, FOLDER / "released.yaml"])
     changed = {"iterations", "optimizer"}
@@ -202,7 +212,7 @@ def test_of_several_files_the_last_extends_counts(write):
 def test_a_record_can_name_all_files_that_were_read(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     smoke = FOLDER / "smoke.yaml"
-    assert list_config_files([DEFAULT, smoke]) == [DEFAULT, smoke, PAPER, BASE]
+    assert list_config_files([DEFAULT, smoke]) == [DEFAULT, smoke, FOLDER / "pilot.yaml", PAPER, BASE]
 
 
 @pytest.mark.parametrize(
@@ -286,6 +296,27 @@ def test_the_schema_knows_every_key_of_the_shipped_files(path):
                 check(value, next(option for option in options if "$ref" in option or option.get("type") == "object"))
 
     check(yaml.safe_load(path.read_text()), schema)
+
+
+def test_schedules_scale_together_and_only_once():
+    paper, pilot = (load_config([FOLDER / f"{name}.yaml"]) for name in ("paper", "pilot"))
+    assert pilot.schedule_scale == 1
+    for name, target in paper.targets.items():
+        training, cut = target.training, pilot.targets[name].training
+        assert cut.iterations == training.iterations // 25
+        assert cut.warmup_iterations == training.warmup_iterations // 25
+        assert cut.optimizer.milestones == [round(each / 25) for each in training.optimizer.milestones]
+        assert cut.model_copy(update={"iterations": 1, "warmup_iterations": 0, "optimizer": training.optimizer}) == (
+            training.model_copy(update={"iterations": 1, "warmup_iterations": 0})
+        )
+    assert pilot.subnetworks["ours"].iterations == paper.subnetworks["ours"].iterations // 25
+    # A configuration that was written out and read again is the same.
+    assert parse_config(pilot.model_dump(mode="json"), "test") == pilot
+
+
+@pytest.mark.parametrize(("count", "scaled"), [(0, 0), (1, 1), (10, 1), (50, 2), (50000, 2000)])
+def test_a_scaled_count_is_rounded_and_never_lost(count, scaled):
+    assert scale_count(count, 0.04) == scaled
 
 
 def test_every_configuration_key_is_described():

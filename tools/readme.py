@@ -84,7 +84,7 @@ def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path
 
     # A page also shows images that are no figures of the run.
     figures = {name: layout.figure(name, "svg") for name in shown if layout.figure(name, "svg").exists()}
-    total = sum_costs(read_costs_of_jobs(layout.jobs))
+    total = sum_costs(read_costs_of_jobs(layout.find_job_folders()))
     record = ShownResults(
         captions={name: read_table_caption(path) for name, path in tables.items()},
         figures={name: sha256(path) for name, path in figures.items()},

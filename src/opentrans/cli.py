@@ -1,5 +1,7 @@
 """``opentrans COMMAND``: every step of the workflow, each of which also works alone.
 
+``opentrans COMMAND ... --then COMMAND ...`` runs one after another in one process, which imports torch once.
+
 A command is a module of `opentrans.commands` with ``HELP``, a ``GROUP`` of `GROUPS`, ``add_arguments(parser)`` and
 ``run(args)``; those that people use themselves have an ``EXAMPLE``. Only the command that is called gets imported, so
 that short jobs do not pay for torch. A command that works outside a project says ``NEEDS_CONFIG = False``.
@@ -24,6 +26,7 @@ from opentrans.system.signals import INTERRUPTED_STATUS, Interrupted, catch_sign
 DEFAULT_CONFIG = Path("config/config.yaml")
 SPINS = "10000"
 USER_ERROR_STATUS = 2
+THEN = "--then"
 GROUPS = {"use": "Use", "workflow": "Steps of the workflow", "maintenance": "Maintenance"}
 _WIDTH, _COLUMN = 80, 23  # of the help: all of it, and where a command's description begins
 
@@ -83,6 +86,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     spare_waiting_threads()
     words = list(sys.argv[1:] if arguments is None else arguments)
+
+    for part in split_commands(words):
+        status = _run_alone(part)
+        if status:
+            return status
+    return 0
+
+
+def split_commands(words: Sequence[str]) -> list[list[str]]:
+    """The command lines that ``--then`` separates; without any, the one there is."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == THEN:
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
+def _run_alone(words: Sequence[str]) -> int:
+    """Run one command; its exit status."""
     command = words[0] if words else "--help"
 
     try:

@@ -8,6 +8,7 @@ from builders import ARCHITECTURE, ROOT, build_teacher, draw_directions
 from opentrans.clip.backbone import ClipBackbone, get_convolutions
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import load_config
+from opentrans.costs.counting import Phase, training_flops
 from opentrans.costs.layer_costs import (
     count_backbone,
     count_convolutions,
@@ -93,6 +94,16 @@ def test_parameters_count_where_they_are_frozen():
     before = profile_target(target, target.network, (64, 64), 32)
     target.backbone.requires_grad_(False)
     assert profile_target(target, target.network, (64, 64), 32) == before
+
+
+def test_a_trunk_costs_its_backward_pass_only_where_it_is_trained():
+    target = PoolTarget()
+    phases = [Phase(10)]
+    trained = training_flops(profile_target(target, target.network, (64, 64), 32), {}, phases)
+    target.trains_backbone = False
+    frozen = training_flops(profile_target(target, target.network, (64, 64), 32), {}, phases)
+    forward = count_backbone(target.backbone, 32, 32) * 10
+    assert (trained, frozen) == (3 * forward, forward)
 
 
 def test_the_network_is_the_targets_own_or_its_prediction():

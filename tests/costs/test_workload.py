@@ -5,7 +5,8 @@ import pytest
 
 from opentrans.cli import main
 from opentrans.config import SubnetworkRecipe, load_config
-from opentrans.costs.workload import Work, count_rounds, plan_work
+from opentrans.costs.workload import Work, count_rounds, plan_jobs, plan_work
+from opentrans.pruning.magnitude import plan_rounds
 from opentrans.runs.table import Experiment, read_experiments
 
 ROOT = Path(__file__).parents[2]
@@ -18,9 +19,13 @@ def config():
     return load_config([ROOT / "config/paper.yaml"])
 
 
-@pytest.mark.parametrize(("share", "density", "rounds"), [(0.1, 0.1, 22), (0.5, 0.5, 1), (0.5, 0.25, 2), (0.2, 0.3, 6)])
-def test_rounds_are_those_of_algorithm_1(share, density, rounds):
-    assert count_rounds(SubnetworkRecipe(method="imp", prune_share=share, density=density)) == rounds
+@pytest.mark.parametrize("order", ["prune_first", "train_first"])
+@pytest.mark.parametrize(
+    ("share", "density"), [(0.1, 0.1), (0.5, 0.5), (0.5, 0.25), (0.2, 0.3), (0.3, 0.1), (0.9, 0.5)]
+)
+def test_rounds_are_those_of_algorithm_1(share, density, order):
+    recipe = SubnetworkRecipe(method="imp", prune_share=share, density=density, order=order)
+    assert count_rounds(recipe) == len(plan_rounds(23_454_912, share, density, order))
 
 
 def test_gpu_hours_are_jobs_times_gpus_times_time():
@@ -48,11 +53,29 @@ def test_every_evaluated_run_is_trained_once(config):
     assert counts["train"] == counts["evaluate"] > 0
 
 
-def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch):
+def test_joint_pruning_trains_as_long_as_its_rounds_and_searches_nothing(config):
+    rows = [Experiment("joint", 6, "joint", "han", "joint", "none", ("coco",), True)]
+    jobs = [job for job in plan_jobs(config, rows, [6], IMAGES) if job.of is not None]
+    recipe = config.subnetworks["joint"]
+    assert [job.kind for job in jobs] == ["train han pruned by joint", "evaluate_run han"]
+    assert jobs[0].steps == count_rounds(recipe) * recipe.iterations + recipe.recovery_iterations
+    assert jobs[0].steps != config.targets["han"].training.iterations
+
+
+def test_tables_share_jobs_and_skipped_rows_ask_for_none(config):
+    experiments = read_experiments(ROOT / "config/experiments.csv", config)
+    first, second = (set(plan_jobs(config, experiments, [number], IMAGES)) for number in (1, 2))
+    assert {job.kind for job in first & second} == {"embed_regions", "train han", "evaluate_run han"}
+    skipping = config.model_copy(update={"skip": [row.id for row in experiments if row.target != "han"]})
+    assert not {job.kind for job in plan_jobs(skipping, experiments, [1], IMAGES)} & {"train deeplabv3", "train fcclip"}
+
+
+@pytest.mark.parametrize(("profile", "block"), [("paper", "plan"), ("pilot", "pilot")])
+def test_the_page_on_clusters_shows_the_present_plan(capsys, monkeypatch, profile, block):
     monkeypatch.chdir(ROOT)
-    assert main(["plan-cluster", "--config", "config/paper.yaml"]) == 0
+    assert main(["plan-cluster", "--config", f"config/{profile}.yaml"]) == 0
     page = (ROOT / "docs/cluster.md").read_text()
-    shown = re.search(r"<!-- begin plan -->\n(.*)<!-- end plan -->", page, re.DOTALL)
+    shown = re.search(f"<!-- begin {block} -->\n(.*)<!-- end {block} -->", page, re.DOTALL)
     # Renew it with the command that the page names.
     assert shown[1].strip() == capsys.readouterr().out.strip()
 

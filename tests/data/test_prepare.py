@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,21 @@ def test_every_layout_is_read_back_with_images_labels_and_hashes(dataset: str, c
     assert stats["ignored_pixels"] == ignored
     lines = (out / "index.csv").read_text().splitlines()
     assert lines[1].endswith(sha256(prepared.records[0].label))
+
+
+def test_a_subset_of_the_training_set_is_random_and_nested(config: DataConfig, raw: Path):
+    def choose(number: int | None, seed: int = 0, split: str = "train") -> list[str]:
+        few = config.model_copy(update={"train_images": number, "subset_seed": seed})
+        return [item.image_id for item in open_source("coco", split, few).items]
+
+    every = choose(None)
+    choices = [choose(number) for number in range(1, len(every) + 1)]
+    assert [len(chosen) for chosen in choices] == [*range(1, len(every) + 1)]
+    assert all(set(small) < set(large) for small, large in pairwise(choices))
+    assert all(chosen == [name for name in every if name in chosen] for chosen in choices)
+    # Not always the first ones, and not the same ones of every seed.
+    assert len({tuple(choose(2, seed)) for seed in range(8)}) > 1
+    assert choose(1, split="val") == choose(None, split="val")
 
 
 def test_coco_histogram_agrees_with_a_loop_over_segments(config: DataConfig, raw: Path, tmp_path: Path):

@@ -12,8 +12,8 @@ from opentrans.doctor.graphics import (
     check_torch,
     estimate_gpu_memory,
     parse_gpus,
-    supports_card,
 )
+from opentrans.system.cards import supports_card
 
 GIB = 2**30
 A100 = Gpu("NVIDIA A100-SXM4-40GB", 40 * GIB, 40 * GIB, (8, 0), "580.65.06")

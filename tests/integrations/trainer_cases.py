@@ -41,10 +41,11 @@ def fit(folder, callbacks, steps, resume=None, processes=1):
 
 
 def lightning_callbacks(subnetwork, start):
-    from opentrans.integrations.lightning import FreezePlanCallback, SubnetworkCallback
+    from opentrans.integrations.lightning import LightningFreezePlanCallback, LightningSubnetworkCallback
 
     prefix = f"host.{PREFIX}"
-    return [SubnetworkCallback(subnetwork, prefix), FreezePlanCallback(HALF, start=start, prefix=prefix)]
+    plan = LightningFreezePlanCallback(HALF, start=start, prefix=prefix)
+    return [LightningSubnetworkCallback(subnetwork, prefix), plan]
 
 
 class Images(Dataset):

@@ -25,7 +25,7 @@ def make_settings(kind: str, **changes: Any) -> TargetConfig:
         "feedforward": 32,
         "train_points": 128,
         "output_stride": 16 if kind == "deeplabv3" else 32,
-        "distillation_weight": 2.0 if kind == "han" else 0.0,
+        "distillation": "tgkd" if kind == "han" else None,
         "atrous_rates": [1, 2, 3],
         "low_level_width": 8,
     }

@@ -7,6 +7,17 @@ from opentrans.clip.text import TextEmbeddings
 from opentrans.models.fcclip import ensemble, pool_masks
 
 
+def test_the_backbone_is_trained_where_the_setting_says_so(make_target):
+    target = make_target("fcclip", trains_backbone=True)
+    assert target.trains_backbone
+    sum(target.loss(make_batch()).values()).backward()
+    assert all(p.requires_grad and p.grad is not None for p in target.backbone.parameters())
+    assert all(module.training for module in target.backbone.modules())
+    assert not any(module.training for module in target.eval().modules())
+    # The out-of-vocabulary classifier stays CLIP's.
+    assert not any(p.requires_grad for p in target.attention_pool.parameters())
+
+
 def test_the_backbone_gets_no_gradient_and_stays_in_evaluation(make_target):
     target = make_target("fcclip").train()
     before = {name: value.clone() for name, value in target.backbone.state_dict().items()}

@@ -7,6 +7,8 @@ from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import TargetConfig
+from opentrans.distillation import DEFAULT_WEIGHTS, DistillationLoss
+from opentrans.models.han import get_distillation_weight
 from opentrans.models.mask2former import SetCriterion
 from opentrans.models.registry import build_target
 from opentrans.models.target import IGNORE
@@ -123,10 +125,44 @@ def test_the_distillation_term_counts_only_known_regions(make_target, determinis
     assert target.loss(batch)["distillation"] > 0
 
 
-def test_without_distillation_han_has_no_student_head(make_target):
-    target = make_target("han", distillation_weight=0.0).train()
+@pytest.mark.parametrize("changes", [{"distillation": None}, {"distillation_weight": 0.0}])
+def test_without_distillation_han_has_no_student_heads(make_target, changes):
+    target = make_target("han", **changes).train()
     assert "distillation" not in target.loss(make_batch())
     assert not any("student" in name for name in target.state_dict())
+
+
+@pytest.mark.parametrize("kind", ["tgkd", "vgkd", "tgkd_released"])
+def test_hans_distillation_by_a_loop_over_outputs_and_images(make_target, deterministic, kind):
+    target, batch = make_target("han", distillation=kind, distillation_weight=3.0).eval(), make_batch()
+    batch.regions[1].known[0] = False
+    outputs, texts = target._decode(batch.images), target.classifier.class_directions()
+    total = 0.0
+    for states, head in zip(outputs.queries, target.student_heads, strict=True):
+        triples = []
+        for state, regions in zip(states, batch.regions, strict=True):
+            # Queries are matched in order: query i belongs to region i.
+            rows = [i for i in range(len(regions.classes)) if regions.known[i]]
+            students = torch.stack([F.normalize(head(target.query_head(state[i])), dim=0) for i in rows])
+            triples.append((students, regions.embeddings[rows], texts[regions.classes[rows]]))
+        total += DistillationLoss(kind)(triples)
+    torch.testing.assert_close(target.loss(batch)["distillation"], 3 * total)
+
+
+def test_hans_class_logits_by_the_authors_order_of_layers(make_target):
+    target, batch = make_target("han").eval(), make_batch()
+    state = target._decode(batch.images).queries[-1]
+    hidden = state @ target.query_head.weight.T + target.query_head.bias
+    embeddings = hidden.clamp(min=0) @ target.class_head.weight.T + target.class_head.bias
+    logits, _ = target.network(batch.images)
+    torch.testing.assert_close(logits, target.classifier(embeddings))
+
+
+def test_distillation_has_the_weight_of_its_kind_unless_another_is_set():
+    weights = {kind: get_distillation_weight(make_settings("han", distillation=kind)) for kind in DEFAULT_WEIGHTS}
+    assert weights == {"tgkd": 0.2, "vgkd": 0.2, "tgkd_released": 2.0}
+    assert get_distillation_weight(make_settings("han", distillation_weight=0.5)) == 0.5
+    assert get_distillation_weight(make_settings("han", distillation=None)) == 0
 
 
 def test_labels_marked_ignore_do_not_count_in_deeplab(make_target):
@@ -169,7 +205,7 @@ def full_size():
             return build_target(TargetConfig(kind=kind, prompts="plain", training=training, **settings), teacher, text)
 
         return {
-            "han": build("han", distillation_weight=2.0),
+            "han": build("han", distillation="tgkd"),
             "deeplabv3": build("deeplabv3", output_stride=16),
             "fcclip": build("fcclip", queries=250),
         }
@@ -180,11 +216,11 @@ def test_the_trunk_has_the_papers_size(full_size):
 
 
 def test_han_has_the_papers_size(full_size):
-    # Paper: 44.1 M. At test one projection of queries is used; nine more and the student's head serve training.
+    # Paper: 44.1 M. At test one class projection is used; nine more and ten of the students serve training.
     han = full_size["han"]
-    training_only = count(han.auxiliary_heads) + count(han.student_head)
-    assert training_only == 10 * 263_168
-    assert count(han) - training_only == 44_285_985
+    training_only = count(han.auxiliary_heads) + count(han.student_heads)
+    assert training_only == 19 * 263_168
+    assert count(han) - training_only == 44_285_985 + 256 * 257
 
 
 def test_deeplab_has_the_papers_size(full_size):

@@ -21,9 +21,21 @@ def as_weight(values):
     return torch.tensor(values).view(-1, 1, 1, 1)
 
 
-def test_the_paper_needs_22_rounds_and_only_the_last_is_clipped():
+def test_rounds_that_prune_first_end_before_the_density_is_passed():
     total = 23_454_912
-    rounds = plan_rounds(total, 0.1, 0.1)
+    rounds = plan_rounds(total, 0.1, 0.1, "prune_first")
+    # As the released masks: the last one is the 21st, of 10.9%.
+    assert len(rounds) == 21
+    assert rounds[-1] / total == pytest.approx(0.9**21, abs=1e-6)
+    assert rounds == plan_rounds(total, 0.1, 0.1, "train_first")[:-1]
+    # Where the shares fit, both orders end at the same density; where no whole round does, one is clipped.
+    assert plan_rounds(64, 0.5, 0.25, "prune_first") == plan_rounds(64, 0.5, 0.25, "train_first") == [32, 16]
+    assert plan_rounds(100, 0.9, 0.5, "prune_first") == [50]
+
+
+def test_training_first_needs_22_rounds_and_only_the_last_is_clipped():
+    total = 23_454_912
+    rounds = plan_rounds(total, 0.1, 0.1, "train_first")
     assert len(rounds) == 22
     assert rounds[-1] == math.ceil(total / 10)
     before = total
@@ -50,7 +62,7 @@ def test_a_round_removes_at_least_one_weight():
 @settings(deadline=None, max_examples=100)
 @given(st.integers(1, 5000), st.integers(1, 100), st.integers(1, 100))
 def test_rounds_fall_strictly_to_exactly_the_target(total, share, density):
-    rounds = [total, *plan_rounds(total, share / 100, density / 100)]
+    rounds = [total, *plan_rounds(total, share / 100, density / 100, "train_first")]
     assert rounds[-1] == math.ceil(Fraction(density, 100) * total)
     assert all(later < earlier for earlier, later in itertools.pairwise(rounds))
 

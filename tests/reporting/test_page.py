@@ -84,7 +84,7 @@ def make_page(files, config):
             tables=[page.read_section(path) for path in page.sort_by_number([files / t for t in tables])],
             figures=[page.read_figure(files / name, captions) for name in figures],
             claims=page.read_section(files / claims) if claims else None,
-            costs=read_costs_of_jobs(files / "jobs", without=["make_report"]),
+            costs=read_costs_of_jobs([files / "jobs"], without=["make_report"]),
         )
 
     return make
@@ -127,6 +127,16 @@ def test_tables_are_in_the_papers_order_and_missing_parts_leave_no_heading(make_
     assert "claims hold" not in bare
 
 
+def test_the_forest_plot_is_the_first_image_and_stands_beside_the_claims(make_page, files):
+    (files / "forest.svg").write_text(SVG)
+    text = make_page(figures=("figure5.svg", "forest.svg"))
+    ids = [text.index(f'id="{name}"') for name in ("forest", "claims", "table2", "figures", "figure5")]
+    assert ids == sorted(ids)
+    assert text.count("<img") == 2
+    without = make_page(figures=("forest.svg",), claims=None)
+    assert without.index('id="figures"') < without.index('id="forest"')
+
+
 def test_the_same_results_are_the_same_page(make_page):
     assert make_page() == make_page()
 
@@ -140,7 +150,7 @@ def test_cells_are_sorted_by_their_number_and_text_by_its_letters():
 
 
 def test_costs_are_summed_by_rule_with_the_dearest_first(files):
-    assert read_costs_of_jobs(files / "jobs", without=["make_report"]) == [
+    assert read_costs_of_jobs([files / "jobs"], without=["make_report"]) == [
         RuleCost("train", 3, 70, 3620, 700),
         RuleCost("make_tables", 1, 1, 0, 90),
     ]
@@ -149,9 +159,9 @@ def test_costs_are_summed_by_rule_with_the_dearest_first(files):
 def test_damaged_benchmark_files_are_named(files):
     (files / "jobs/broken.tsv").write_text("s\tmax_rss\n")
     with pytest.raises(UserError, match=r"broken\.tsv: column cpu_time is missing"):
-        read_costs_of_jobs(files / "jobs")
+        read_costs_of_jobs([files / "jobs"])
     with pytest.raises(UserError, match="no such folder"):
-        read_costs_of_jobs(files / "absent")
+        read_costs_of_jobs([files / "absent"])
 
 
 @pytest.mark.parametrize(

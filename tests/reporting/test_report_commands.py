@@ -2,6 +2,7 @@ import argparse
 import importlib
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -190,3 +191,26 @@ def test_results_tables_and_figures_follow_from_evaluations(config, make_files, 
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ("table1_mean", "table1_benchmarks", "figure1", "miou_density")
     assert drawn == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+
+
+def test_the_commands_write_the_judged_claims_and_their_plot(config, make_files, paper_path, tmp_path):
+    evaluations, costs = make_files((0, 1))
+    settings = config.model_copy(update={"seeds": [0, 1]})
+    given = ["--costs", *costs, "--paper", paper_path]
+    given += ["--experiments", paper_path.with_name("experiments.csv"), "--claims", paper_path.with_name("claims.csv")]
+    results, judged = tmp_path / "results.csv", tmp_path / "claims.csv"
+    call("collect_results", settings, "--evaluations", *evaluations, "--output", results)
+    text, html = tmp_path / "claims.md", tmp_path / "claims.html"
+    call(
+        "judge_claims", settings, "--results", results, *given,
+        "--output", judged, "--markdown", text, "--html", html,
+    )  # fmt: skip
+
+    table = pd.read_csv(judged).set_index("claim")
+    assert table.loc["sparse backbone stays closer to CLIP", "note"].startswith("t9_deeplabv3_ours has no cka_vs_clip")
+    assert table.loc["pruning saves parameters", "verdict"] == "does not hold"  # the synthetic costs are all equal
+    assert text.read_text().startswith("The paper's claims, judged by the run of profile mini (seeds 0, 1).\n\n")
+    assert "Holm" in html.read_text()
+
+    call("plot_claims", settings, "--claims", judged, "--output-dir", tmp_path / "figures")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"forest.svg", "forest.png"}

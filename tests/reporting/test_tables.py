@@ -15,6 +15,7 @@ from opentrans.reporting.results import (
     RESULT_FIELDS,
     collect_results,
     count_iterations,
+    describe_pruning,
     read_measures,
     read_results,
     write_results,
@@ -124,14 +125,22 @@ def test_literature_rows_are_quoted_and_nothing_is_claimed_as_measured(make_evid
 
 def test_table_8_adds_the_iterations_of_search_and_training(experiments, make_evidence):
     evidence = make_evidence([0])
-    rounds = pd.DataFrame({"subnetwork": "ours", "seed": 0, "round": [1, 2], "iterations": [9, 18], "density": 0.1})
+    searched = {"subnetwork": "ours", "seed": 0, "round": [1, 2], "iterations": [9, 18], "density": [0.4, 0.16]}
+    dense = {"subnetwork": "joint", "seed": 0, "round": [0], "iterations": [0], "density": [1.0]}
+    rounds = pd.concat([pd.DataFrame(searched), pd.DataFrame(dense)])
     keys = {"target": "han", "subnetwork": "ours", "freeze": "none", "seed": 0}
-    logs = pd.DataFrame([keys | {"iteration": 50}, keys | {"iteration": 100}])
-    measures = {"training_iterations": count_iterations(rounds, logs)}
+    joint = keys | {"subnetwork": "joint"}
+    logs = [keys | {"iteration": 50}, keys | {"iteration": 100}]
+    logs += [joint | {"iteration": 20 * number, "density": 0.8**number} for number in (1, 2, 3)]
+    logs = pd.DataFrame([*logs, joint | {"iteration": 70, "density": 0.8**3}])
+    measures = {"training_iterations": count_iterations(rounds, logs)} | describe_pruning(rounds, logs)
     table = build_table(8, experiments, Evidence(evidence.results, measures, evidence.paper, [0]))
     row = get_row(table, "Pruning (distillation only) + segmentation fine-tuning")
     assert (row["Training iterations"], row["Training iterations paper"]) == ("118", "95000")
-    assert get_row(table, "Pruning (distillation + segmentation loss)")["Training iterations"] == ""
+    assert (row["Rounds"], row["Density"]) == ("2", "0.16")
+    # Pruned while it trained: its own log says how far.
+    row = get_row(table, "Pruning (distillation + segmentation loss)")
+    assert (row["Training iterations"], row["Rounds"], row["Density"]) == ("70", "3", "0.512")
 
 
 def test_table_9_shows_similarity_beside_the_papers(experiments, make_evidence):

@@ -37,7 +37,7 @@ from opentrans.integrations.named_model import load_weights
 from opentrans.prediction.images import read_image
 from opentrans.prediction.words import parse_classes
 from opentrans.pruning.subnetwork import Subnetwork
-from opentrans.reporting.claims import read_claims
+from opentrans.reporting.claims import CLAIM_FIELDS, read_claims
 from opentrans.reporting.images import Predictions
 from opentrans.reporting.jobs import read_costs_of_jobs
 from opentrans.reporting.results import RESULT_FIELDS, collect_results, read_results
@@ -83,8 +83,8 @@ RECORD = {name: {} for name in ("command", "code", "configuration_sha256", "argu
 
 ALPHAS = "layer,shape,weights,alpha,fit_quality,xmin,eigenvalues,tail,note\na,2x2x1x1,4,2.5,0.1,0.2,2,2,\n"
 PROFILE = f"{','.join(PROFILE_FIELDS)}\na,backbone,conv,4,16,48,yes\n"
-CLAIM = "c,text,t1_han_dense,t1_han_ours,miou,all,greater"
-CLAIMS = f"claim,text,left,right,metric,benchmarks,relation\n{CLAIM}\n"
+CLAIM = "c,text,P,non-inferior,1.5,miou,coco pc59,t1_han_dense,t1_han_ours,,,,"
+CLAIMS = f"{','.join(CLAIM_FIELDS)}\n{CLAIM}\n"
 PAPER = "id,table,row,source,metric,value,unit\na,1,Dense,paper,params,46.0,M\n"
 RUN = {"target": "han", "subnetwork": "dense", "freeze": "none", "seed": 0}
 MIOU = {"official": 12.5, "present": 12.5, "union": 12.5}
@@ -198,7 +198,7 @@ READERS = {
     "paper's values": (read_paper, PAPER.encode()),
     "results": (read_results, ",".join(RESULT_FIELDS).encode() + b"\nhan,dense,none,0,coco,present,1,1,1,4,plain\n"),
     "evaluation": (lambda path: collect_results([path]), to_bytes(EVALUATION)),
-    "jobs": (lambda path: read_costs_of_jobs(move(path, "jobs/rule.tsv").parent), JOBS.encode()),
+    "jobs": (lambda path: read_costs_of_jobs([move(path, "jobs/rule.tsv").parent]), JOBS.encode()),
     "training log": (lambda path: read_logs([move(path, "han/dense/none/seed0/log.csv")]), LOGS.encode()),
     "shown record": (lambda path: ShownResults.read(move(path, "record.json").parent), to_bytes(SHOWN)),
     "captioned names": (

@@ -67,6 +67,16 @@ def test_of_several_configurations_the_runs_record_tells_its_own(finished_profil
         find_run(run)
 
 
+def test_a_run_of_a_seeds_own_world_has_the_profiles_configuration(finished_profile, tmp_path):
+    profile = tmp_path / "study"
+    world = profile / "worlds/seed0"
+    shutil.copytree(finished_profile, world)
+    shutil.move(world / "config", profile / "config")
+    found = find_run(world / "training/fcclip/dense/none/seed0")
+    assert (found.run_id.seed, found.config.profile) == (0, "mini")
+    assert found.teacher.is_relative_to(world)
+
+
 def test_a_configuration_keeps_its_name_when_it_is_read_again(finished_profile):
     name, content = name_config(load_config([Path("config/mini.yaml")]))
     assert name_config(load_config([finished_profile / name]))[0] == name

@@ -141,8 +141,8 @@ def test_embeddings_are_those_of_the_targets_prompts(files):
         f"text/ensemble/{name}_val.safetensors" for name in ("coco", "pc59")
     ]
     assert inside([files.get_shown_text(run)]) == ["text/ensemble/pc59_val.safetensors"]
-    assert {files.get_train_text(run), *files.get_benchmark_texts(run)} <= set(files.texts)
-    assert len(files.vocabularies) == len(files.sets) == 3
+    assert {files.get_train_text(run), *files.get_benchmark_texts(run)} <= set(files.get_texts(run))
+    assert len(files.get_vocabularies()) == len(files.sets) == 3
 
 
 def test_alpha_is_traced_in_named_runs_and_the_warm_up_that_they_continue(files):
@@ -168,13 +168,66 @@ def test_the_workflows_wildcards_name_a_run_as_a_run_id_does(files):
 
 
 def test_the_generated_world_is_needed_where_the_data_are_its_own(files):
-    assert files.world == []
+    assert files.get_world() == []
     own = files.config.model_copy(update={"data": files.config.data.model_copy(update={"raw_root": "data/test/world"})})
-    assert Selection(own, files.experiments).world == [files.data.manifest]
+    assert Selection(own, files.experiments).get_world() == [Path("data/test/world/manifest.json")]
+
+
+def redraw(files):
+    """The same selection, but each of two seeds has a world and a teacher of its own."""
+    world = {"images": {"coco_train": 4}, "caption_images": 10, "per_seed": True}
+    pretraining = {"iterations": 1, "batch_size": 2, "lr": 0.1}
+    changes = {
+        "world": world,
+        "seeds": [3, 5],
+        "data": {"raw_root": "data/test/world"},
+        "teacher": {"pretraining": pretraining},
+    }
+    content = merge(files.config.model_dump(mode="json"), changes)
+    content["teacher"].pop("pretrained")
+    return Selection(parse_config(content, "test"), files.experiments)
+
+
+def test_each_seed_has_files_of_its_own_where_it_draws_its_world(files):
+    own = redraw(files)
+    run = RunId("han", "random", "half", 5)
+    made_from = [
+        *own.get_plan(run),
+        *own.get_match(run),
+        own.get_fit(run),
+        own.get_train_text(run),
+        *own.get_texts(run),
+        *own.get_benchmark_texts(run),
+    ]
+    assert all(path.is_relative_to("results/test/worlds/seed5") for path in made_from)
+    prepared = [*own.get_prepared(run), *own.get_training_set(run), *own.get_world(run)]
+    assert all(path.is_relative_to("data/test/worlds/seed5") for path in prepared)
+    # Without names: patterns, which the workflow fills.
+    assert own.get_world() == [Path("data/test/worlds/seed{seed}/world/manifest.json")]
+    assert [names.seed for names in own.worlds] == [3, 5]
+    assert [names.seed for names in files.worlds] == files.config.seeds[:1]
+
+
+def test_what_is_made_of_all_seeds_lies_in_the_profiles_folder(files):
+    own = redraw(files)
+    evaluations = own.get_evaluations([8])
+    assert [path.parts[3] for path in evaluations[:: len(own.config.benchmarks)]] == ["seed3", "seed5"]
+    assert inside(own.get_tables([4], ["csv"])) == ["tables/table4.csv"]
+    assert inside(own.get_job_folders()) == ["benchmarks", "worlds/seed3/benchmarks", "worlds/seed5/benchmarks"]
+    assert inside(files.get_job_folders()) == ["benchmarks"]
+    # One count of a target's costs serves all seeds: it depends on no weight.
+    assert own.get_profiled_text(RunId("han", "ours", "none", 5)).is_relative_to("results/test/worlds/seed3")
+
+
+def test_skipped_experiments_are_not_run(files):
+    assert RunId("han", "ours", "half", 0) in files.get_runs([1])
+    without = Selection(files.config.model_copy(update={"skip": ["c"]}), files.experiments)
+    assert without.get_runs([1]) == [run for run in files.get_runs([1]) if run.target != "han"]
 
 
 def test_the_report_shows_every_figure_and_the_summary_those_of_its_tables(files):
     assert set(files.summary_figures) < set(files.report_figures)
+    assert files.report_figures[0] == "forest"
     assert "figure1" in files.summary_figures
     without = Selection(files.config.model_copy(update={"tables": [4]}), files.experiments)
     assert "figure1" not in without.report_figures

@@ -36,7 +36,8 @@ def test_every_row_of_the_papers_tables_is_an_experiment_of_that_label(experimen
 
 def test_what_is_not_in_the_paper_is_marked_as_our_own(experiments, paper):
     own = {row.id for row in experiments if row.id.startswith("own_")}
-    assert own == {f"own_{target}_distilled" for target in ("han", "deeplabv3", "fcclip")}
+    controls = ("distilled", "random_distilled", "random_distilled_layers")
+    assert own == {f"own_{target}_{name}" for target in ("han", "deeplabv3", "fcclip") for name in controls}
     assert not own & paper.keys()
 
 
@@ -66,8 +67,9 @@ def test_the_findings_are_no_rows_of_the_paper(paper):
     assert not set(ids) & paper.keys()
 
 
-def test_each_target_has_its_unpruned_control(experiments):
-    controls = {row.target for row in experiments if row.table == 1 and row.subnetwork == "distilled"}
+@pytest.mark.parametrize("control", ["distilled", "random_distilled", "random_distilled_layers"])
+def test_each_target_has_its_controls(experiments, control):
+    controls = {row.target for row in experiments if row.table == 1 and row.subnetwork == control}
     assert controls == {"han", "deeplabv3", "fcclip"}
 
 
@@ -128,3 +130,8 @@ def test_an_unknown_name_lists_what_there_is():
     assert get_named({"a": 1}, "a", "--target") == 1
     with pytest.raises(UserError, match="--target: 'c' is none of a, b"):
         get_named({"a": 1, "b": 2}, "c", "--target")
+
+
+def test_a_skipped_experiment_that_is_not_in_the_table_is_named(config):
+    with pytest.raises(UserError, match=r"config: skip: .* has no experiment 't99_none'"):
+        read_experiments(ROOT / "config/experiments.csv", config.model_copy(update={"skip": ["t99_none"]}))

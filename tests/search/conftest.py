@@ -58,6 +58,7 @@ def recipe():
             "method": "imp",
             "prune_share": 0.3,
             "density": 0.2,
+            "order": "train_first",
             "iterations": 2,
             "recovery_iterations": 3,
             "batch_size": 2,

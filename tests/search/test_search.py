@@ -42,7 +42,7 @@ def same(left, right):
 
 def test_a_search_ends_at_exactly_the_density_and_logs_every_round(recipe, teacher, text, data, total):
     found, log = find_subnetwork(recipe(), teacher, text, data, 3)
-    rounds = plan_rounds(total, 0.3, 0.2)
+    rounds = plan_rounds(total, 0.3, 0.2, "train_first")
     assert count_kept(found.masks) == count_remaining(total, 0.2)
     assert [row["kept"] for row in log] == [*rounds, rounds[-1]]
     assert [row["iterations"] for row in log] == [*(2 * (n + 1) for n in range(len(rounds))), 2 * len(rounds) + 3]
@@ -50,6 +50,38 @@ def test_a_search_ends_at_exactly_the_density_and_logs_every_round(recipe, teach
     assert all(math.isfinite(float(row["loss"])) and float(row["loss"]) > 0 for row in log)
     assert {name: float(log[-1][name]) for name in found.masks} == pytest.approx(densities(found), abs=1e-7)
     assert sum(row["kept"] for row in describe_layers(found.masks)) == count_kept(found.masks)
+
+
+def test_a_round_that_prunes_first_trains_its_mask_afterwards(recipe, teacher, text, data, total, monkeypatch):
+    done = []
+    prune, step = Search.prune, Search.step
+    monkeypatch.setattr(Search, "prune", lambda search, n: (done.append(n), prune(search, n))[1])
+    monkeypatch.setattr(Search, "step", lambda search, *words: (done.append("train"), step(search, *words))[1])
+    found, log = find_subnetwork(recipe(order="prune_first", recovery_iterations=0), teacher, text, data, 3)
+    rounds = plan_rounds(total, 0.3, 0.2, "prune_first")
+    assert done == [event for n_kept in rounds for event in (n_kept, "train", "train")]
+    # The log says which density each round was trained at; the last mask is the subnetwork's.
+    assert [row["kept"] for row in log] == rounds
+    assert count_kept(found.masks) == rounds[-1] >= count_remaining(total, 0.2)
+    assert rounds[-1] - rounds[-1] * 3 // 10 < count_remaining(total, 0.2)
+
+
+@pytest.mark.parametrize("layout", ["global", "per_layer"])
+def test_the_fair_control_trains_a_random_mask_as_long(recipe, teacher, text, data, backbone, layout):
+    found, log = find_subnetwork(recipe(), teacher, text, data, 3)
+    settings = recipe(method="random_distilled", layout=layout)
+    control, its_log = find_subnetwork(settings, teacher, text, data, 3, found)
+    drawn, _ = find_subnetwork(recipe(method="random", layout=layout), teacher, text, data, 3, found)
+    # The mask is drawn first and stays; the weights under it move; both are as dense as the subnetwork.
+    assert all(torch.equal(control.masks[name], mask) for name, mask in drawn.masks.items())
+    assert count_kept(control.masks) == count_kept(found.masks)
+    assert [row["iterations"] for row in its_log] == [row["iterations"] for row in log]
+    assert {row["kept"] for row in its_log} == {count_kept(found.masks)}
+    assert not torch.equal(control.weights["conv1.weight"], drawn.weights["conv1.weight"])
+    assert not any(control.weights[name][~mask].any() for name, mask in control.masks.items())
+    # Removed weights are the teacher's: they went before any training.
+    for name, values in control.removed.items():
+        assert torch.equal(values, backbone.state_dict()[name][~control.masks[name]])
 
 
 def test_masks_only_shrink_and_pruned_weights_are_zero_after_every_step(recipe, teacher, text, data, monkeypatch):

@@ -120,7 +120,7 @@ targets:
     decoder_layers: 1
     feedforward: 32
     train_points: 64
-    distillation_weight: 2.0
+    distillation: tgkd
     ignore_matched_share: 0.5
     training: &training
       iterations: 4
@@ -141,6 +141,10 @@ targets:
     <<: *small
     kind: fcclip
     training: {<<: *training, warmup_iterations: 0, recalibrate_batchnorm: 1}
+  fcclip_trained:
+    like: fcclip
+    trains_backbone: true
+    training: {warmup_iterations: 2}
 """
 
 

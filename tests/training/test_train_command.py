@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
+from builders import build_subnetwork
 from opentrans.cli import main
+from opentrans.clip.backbone import ClipBackbone
 from opentrans.freezing.plan import FreezePlan, PlannedLayer
 from opentrans.system.files import sha256
 from opentrans.training.checkpoint import load_checkpoint
@@ -41,9 +43,10 @@ def test_a_warm_up_and_its_continuation_are_one_straight_run(project):
     assert ends[0] == ends[1]
 
 
-def test_a_plans_frozen_layers_keep_their_weights(project):
+@pytest.mark.parametrize("target", ["deeplabv3", "fcclip_trained"])
+def test_a_plans_frozen_layers_keep_their_weights(project, target):
     plan = project.folder / "plan.csv"
-    assert main(project.train("deeplabv3", "warm-up", "warm")) == 0
+    assert main(project.train(target, "warm-up", "warm")) == 0
     warm = project.folder / "warm" / "checkpoint.safetensors"
     weights = load_checkpoint(warm).model
     layers = [name[9:] for name, value in weights.items() if name.startswith("backbone.") and value.ndim == 4]
@@ -51,11 +54,23 @@ def test_a_plans_frozen_layers_keep_their_weights(project):
     rows = [PlannedLayer(name, shape, 2.0, 0.1, 1.0, "layer1" in name) for name, shape in shapes.items()]
     FreezePlan(tuple(rows)).write(plan)
     options = ["--start", str(warm), "--plan", str(plan)]
-    assert main(project.train("deeplabv3", name="rest", options=options)) == 0
+    assert main(project.train(target, name="rest", options=options)) == 0
     trained = load_checkpoint(project.folder / "rest" / "checkpoint.safetensors").model
     for name in layers:
         same = torch.equal(trained[f"backbone.{name}"], weights[f"backbone.{name}"])
         assert same == ("layer1" in name), name
+
+
+def test_a_trained_trunk_of_fcclip_keeps_its_masks(project, teacher):
+    backbone = ClipBackbone.of_teacher(teacher)
+    pruned = build_subnetwork(backbone, 30_000)
+    pruned.save(project.folder / "dense.safetensors")
+    assert main(project.train("fcclip_trained")) == 0
+    trained = load_checkpoint(project.folder / "fcclip_trained" / "checkpoint.safetensors").model
+    for name, mask in pruned.masks.items():
+        assert not trained[f"backbone.{name}"][~mask].any(), name
+    moved = [not torch.equal(trained[f"backbone.{name}"], pruned.weights[name]) for name in pruned.masks]
+    assert all(moved)
 
 
 def test_workers_do_not_change_a_bit(project):

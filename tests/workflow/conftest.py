@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -44,10 +45,20 @@ def make_project(folder):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The tiny profile, run through the whole graph once: what a run makes by default, and all of the paper's."""
-    project = make_project(tmp_path_factory.mktemp("tiny"))
-    project.snakemake("--", "all", "paper")
-    return project
+    """The tiny profile, run through the whole graph: what a run makes by default, and all of the paper's.
+
+    It is run once for all test processes; each gets a copy, so that none locks another's folder.
+    """
+    shared = tmp_path_factory.getbasetemp().parent / "tiny_graph"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            making = make_project(tmp_path_factory.mktemp("making"))
+            making.snakemake("--", "all", "paper")
+            shutil.move(making.folder, shared)
+
+    folder = tmp_path_factory.mktemp("tiny")
+    shutil.copytree(shared, folder, symlinks=True, dirs_exist_ok=True)
+    return Project(folder)
 
 
 @pytest.fixture

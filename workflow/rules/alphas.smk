@@ -33,9 +33,9 @@ rule plot_alphas:
     output:
         mark_figures(ALPHA_FIGURES),
     log:
-        RESULTS.log("plot_alphas"),
+        PROFILE.log("plot_alphas"),
     benchmark:
-        RESULTS.job("plot_alphas")
+        PROFILE.job("plot_alphas")
     conda:
         "../envs/tables.yaml"
     threads: 1

@@ -22,6 +22,7 @@ from opentrans.runs.find import name_config
 from opentrans.runs.layout import FIT_JOB, RUN_JOB, SUBNETWORK_JOB, WARM_UP_JOB
 from opentrans.runs.selection import (
     ALPHA_FIGURES,
+    CLAIM_FIGURES,
     IMAGE_FIGURES,
     SEARCH_PROMPTS,
     SUBNETWORK_FIGURES,
@@ -54,28 +55,29 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# Which files are needed, and where they lie. Rules name no folder.
+# Which files are needed, and where they lie. Rules name no folder. What is made of all seeds lies in the profile's
+# folder; the chain's files do, too, or in a folder of their seed where each has a world of its own.
 FILES = Selection(CONFIG, EXPERIMENTS)
-RESULTS, DATA = FILES.results, FILES.data
+PROFILE = FILES.results
+RESULTS, DATA = FILES.get_results(), FILES.get_data()
 PAPER = get_project_file("config/paper_results.csv")
 CLAIMS = get_project_file(CONFIG.claims)
 REPORT = Path(get_project_file("workflow/report"))
 EXPERIMENT_TABLE = get_project_file(CONFIG.experiments)
-# The default target makes the tables of the configuration, `paper` all tables of the experiment table.
-# What else each of the two writes: collected results and report, by the tables they hold and the figures.
+# What the default target and the target `paper` write beside their tables: by these tables and figures.
 SCOPES = {
     "summary": (CONFIG.tables, FILES.summary_figures),
     "report": (FILES.all_tables, FILES.report_figures),
 }
 COLLECTED = {
-    "summary": RESULTS.collected("results"),
-    "report": RESULTS.collected("all_results"),
+    "summary": PROFILE.collected("results"),
+    "report": PROFILE.collected("all_results"),
 }
 
 # What the commands read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.
 _name, _content = name_config(CONFIG)
-CONFIG_FILE = RESULTS.folder / _name
+CONFIG_FILE = PROFILE.folder / _name
 if not CONFIG_FILE.exists():
     write_text(CONFIG_FILE, _content)
 

@@ -25,7 +25,7 @@ rule compare_backbones:
     message:
         "CKA of {wildcards.target} and CLIP: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans compare-backbones --config {params.config:q} --target {wildcards.target:q}"
+        "python -m opentrans.system.launch {resources.gpu} compare-backbones --config {params.config:q} --target {wildcards.target:q}"
         " --subnetwork {wildcards.subnetwork:q} --freeze {wildcards.freeze:q} --seed {wildcards.seed:q}"
         " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
         " --output {output.cka:q} > {log:q} 2>&1"

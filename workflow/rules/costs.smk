@@ -1,13 +1,13 @@
 rule profile_target:
     input:
-        teacher=RESULTS.teacher,
-        text=FILES.get_train_text,
+        teacher=FILES.get_results(FILES.worlds[0]).teacher,
+        text=FILES.get_profiled_text,
     output:
-        layers=RESULTS.profile(),
+        layers=PROFILE.profile(),
     log:
-        RESULTS.log("profile_target/{target}"),
+        PROFILE.log("profile_target/{target}"),
     benchmark:
-        RESULTS.job("profile_target/{target}")
+        PROFILE.job("profile_target/{target}")
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -27,7 +27,7 @@ rule profile_target:
 
 rule count_costs:
     input:
-        profile=RESULTS.profile(),
+        profile=PROFILE.profile(),
         densities=RESULTS.layers(),
         plan=FILES.get_plan,
     output:

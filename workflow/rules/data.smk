@@ -1,3 +1,17 @@
+def get_seed_option(wildcards):
+    """The seed of a world or a teacher, where every seed of the profile draws its own."""
+    return ["--seed", wildcards.seed] if CONFIG.has_worlds else []
+
+
+def get_download_option(wildcards):
+    """Where a seed's own world lies, from which its data sets are prepared."""
+    return (
+        ["--raw-root", str(FILES.get_data(wildcards).world)]
+        if CONFIG.has_worlds
+        else []
+    )
+
+
 rule make_world:
     output:
         manifest=DATA.manifest,
@@ -14,17 +28,18 @@ rule make_world:
     params:
         settings=get_settings("world"),
         code=hash_sources("make-world"),
+        seed=get_seed_option,
         folder=get_folder,
         config=get_config_file,
     message:
         "Drawing the mini world in the official layouts"
     shell:
-        "python -m opentrans make-world --config {params.config:q} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m opentrans make-world --config {params.config:q} {params.seed:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule prepare_dataset:
     input:
-        FILES.world,
+        FILES.get_world(),
     output:
         stats=DATA.statistics(),
         index=DATA.index(),
@@ -42,10 +57,11 @@ rule prepare_dataset:
     params:
         settings=get_settings("data"),
         code=hash_sources("prepare"),
+        root=get_download_option,
         folder=get_folder,
         config=get_config_file,
     message:
         "Preparing {wildcards.dataset} {wildcards.split}"
     shell:
         "python -m opentrans prepare --config {params.config:q} --dataset {wildcards.dataset:q} --split {wildcards.split:q}"
-        " --workers {threads} --output {params.folder:q} > {log:q} 2>&1"
+        " {params.root:q} --workers {threads} --output {params.folder:q} > {log:q} 2>&1"

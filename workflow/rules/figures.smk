@@ -1,3 +1,30 @@
+rule plot_claims:
+    input:
+        claims=RESULTS.collected("claims"),
+    output:
+        mark_figures(CLAIM_FIGURES),
+    log:
+        RESULTS.log("plot_claims"),
+    benchmark:
+        RESULTS.job("plot_claims")
+    conda:
+        "../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=get_settings("profile"),
+        code=hash_sources("plot-claims"),
+        folder=get_folder,
+        config=get_config_file,
+    message:
+        "All claims with effect, interval and verdict"
+    shell:
+        "python -m opentrans plot-claims --config {params.config:q} --claims {input.claims:q}"
+        " --output-dir {params.folder:q} > {log:q} 2>&1"
+
+
 rule plot_results:
     input:
         results=COLLECTED["summary"],
@@ -7,9 +34,9 @@ rule plot_results:
     output:
         mark_figures(FILES.result_figures),
     log:
-        RESULTS.log("plot_results"),
+        PROFILE.log("plot_results"),
     benchmark:
-        RESULTS.job("plot_results")
+        PROFILE.job("plot_results")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -36,9 +63,9 @@ rule plot_subnetworks:
     output:
         mark_figures(SUBNETWORK_FIGURES),
     log:
-        RESULTS.log("plot_subnetworks"),
+        PROFILE.log("plot_subnetworks"),
     benchmark:
-        RESULTS.job("plot_subnetworks")
+        PROFILE.job("plot_subnetworks")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -63,9 +90,9 @@ rule plot_training:
     output:
         mark_figures(TRAINING_FIGURES),
     log:
-        RESULTS.log("plot_training"),
+        PROFILE.log("plot_training"),
     benchmark:
-        RESULTS.job("plot_training")
+        PROFILE.job("plot_training")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -115,21 +142,21 @@ rule predict_benchmark:
     message:
         "Images as {wildcards.target} sees them: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"
     shell:
-        "python -m opentrans predict-benchmark --config {params.config:q} --target {wildcards.target:q}"
+        "python -m opentrans.system.launch {resources.gpu} predict-benchmark --config {params.config:q} --target {wildcards.target:q}"
         " --run {input.checkpoint:q} --teacher {input.teacher:q} --train-text {input.train_text:q}"
         " --dataset {params.dataset:q} --text {input.text:q} --output {output.maps:q} > {log:q} 2>&1"
 
 
 rule plot_predictions:
     input:
-        DATA.prepared_files(CONFIG.figures.benchmark, "val"),
+        FILES.get_shown_data(),
         predictions=FILES.get_predictions(),
     output:
         mark_figures(IMAGE_FIGURES),
     log:
-        RESULTS.log("plot_predictions"),
+        PROFILE.log("plot_predictions"),
     benchmark:
-        RESULTS.job("plot_predictions")
+        PROFILE.job("plot_predictions")
     conda:
         "../envs/torch.yaml"
     threads: 1

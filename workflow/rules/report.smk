@@ -7,19 +7,19 @@ for scope, (tables, figures) in SCOPES.items():
             tables=FILES.get_tables(tables, ["html"]),
             figures=FILES.get_figures(figures, ["svg"]),
             results=COLLECTED[scope],
-            claims=[RESULTS.collected("claims", "html")] if scope == "report" else [],
+            claims=[PROFILE.collected("claims", "html")] if scope == "report" else [],
             captions=get_captions(),
         output:
             page=report(
-                str(RESULTS.collected(scope, "html")),
+                str(PROFILE.collected(scope, "html")),
                 "../report/report.rst",
                 category="Summary",
                 labels={"page": f"{scope} on one page"},
             ),
         log:
-            RESULTS.log(f"make_report/{scope}"),
+            PROFILE.log(f"make_report/{scope}"),
         benchmark:
-            RESULTS.job(f"make_report/{scope}")
+            PROFILE.job(f"make_report/{scope}")
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -29,7 +29,7 @@ for scope, (tables, figures) in SCOPES.items():
         params:
             settings=get_settings(),
             code=hash_sources("make-report"),
-            jobs=str(RESULTS.jobs),
+            jobs=FILES.get_job_folders(),
             claims=make_options(claims="--claims"),
             config=get_config_file,
         message:

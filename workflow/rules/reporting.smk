@@ -13,9 +13,9 @@ for scope, (tables, _) in SCOPES.items():
                 labels={"table": f"results of the {scope}"},
             ),
         log:
-            RESULTS.log(f"collect_results/{scope}"),
+            PROFILE.log(f"collect_results/{scope}"),
         benchmark:
-            RESULTS.job(f"collect_results/{scope}")
+            PROFILE.job(f"collect_results/{scope}")
         conda:
             "../envs/tables.yaml"
         threads: 1
@@ -45,18 +45,18 @@ rule make_table:
         captions=get_table_captions,
     output:
         report(
-            str(RESULTS.table("table{number}", "csv")),
+            str(PROFILE.table("table{number}", "csv")),
             "../report/table.rst",
             category="Tables",
             labels={"table": "{number}"},
         ),
-        RESULTS.table("table{number}", "md"),
-        RESULTS.table("table{number}", "tex"),
-        RESULTS.table("table{number}", "html"),
+        PROFILE.table("table{number}", "md"),
+        PROFILE.table("table{number}", "tex"),
+        PROFILE.table("table{number}", "html"),
     log:
-        RESULTS.log("make_tables/table{number}"),
+        PROFILE.log("make_tables/table{number}"),
     benchmark:
-        RESULTS.job("make_tables/table{number}")
+        PROFILE.job("make_tables/table{number}")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -84,22 +84,24 @@ rule judge_claims:
         costs=FILES.get_costs(FILES.all_tables),
         cka=FILES.get_comparisons(FILES.all_tables),
         alphas=FILES.get_traces(),
+        rounds=FILES.get_counted_rounds(FILES.all_tables),
+        logs=FILES.get_counted_logs(FILES.all_tables),
         experiments=EXPERIMENT_TABLE,
         claims=CLAIMS,
         paper=PAPER,
     output:
         table=report(
-            str(RESULTS.collected("claims")),
+            str(PROFILE.collected("claims")),
             "../report/claims.rst",
             category="Claims",
             labels={"table": "claims of the paper"},
         ),
-        text=RESULTS.collected("claims", "md"),
-        html=RESULTS.collected("claims", "html"),
+        text=PROFILE.collected("claims", "md"),
+        html=PROFILE.collected("claims", "html"),
     log:
-        RESULTS.log("judge_claims"),
+        PROFILE.log("judge_claims"),
     benchmark:
-        RESULTS.job("judge_claims")
+        PROFILE.job("judge_claims")
     conda:
         "../envs/tables.yaml"
     threads: 1
@@ -107,27 +109,28 @@ rule judge_claims:
         mem_mb=500,
         runtime=5,
     params:
-        settings=get_settings("profile", "seeds", "benchmarks"),
+        settings=get_settings("profile", "seeds", "benchmarks", "skip"),
         code=hash_sources("judge-claims"),
         config=get_config_file,
     message:
         "Which of the paper's claims hold in this run"
     shell:
         "python -m opentrans judge-claims --config {params.config:q} --results {input.results:q} --costs {input.costs:q}"
-        " --cka {input.cka:q} --alphas {input.alphas:q} --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q} --output {output.table:q}"
-        " --markdown {output.text:q} --html {output.html:q} > {log:q} 2>&1"
+        " --cka {input.cka:q} --alphas {input.alphas:q} --rounds {input.rounds:q} --logs {input.logs:q}"
+        " --experiments {input.experiments:q} --claims {input.claims:q} --paper {input.paper:q}"
+        " --output {output.table:q} --markdown {output.text:q} --html {output.html:q} > {log:q} 2>&1"
 
 
 rule make_metrics:
     input:
         results=COLLECTED["summary"],
     output:
-        metrics=RESULTS.collected("metrics", "json"),
-        plot=RESULTS.collected("miou"),
+        metrics=PROFILE.collected("metrics", "json"),
+        plot=PROFILE.collected("miou"),
     log:
-        RESULTS.log("make_metrics"),
+        PROFILE.log("make_metrics"),
     benchmark:
-        RESULTS.job("make_metrics")
+        PROFILE.job("make_metrics")
     conda:
         "../envs/tables.yaml"
     threads: 1

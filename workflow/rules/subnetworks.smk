@@ -1,6 +1,6 @@
 rule find_subnetwork:
     input:
-        FILES.training_set,
+        FILES.get_training_set(),
         teacher=RESULTS.teacher,
         regions=RESULTS.regions,
         text=RESULTS.text(SEARCH_PROMPTS, *TRAINING_SET),

@@ -3,14 +3,14 @@
 
 rule prepare:
     input:
-        FILES.prepared,
+        [FILES.get_prepared(names) for names in FILES.worlds],
 
 
 rule teacher:
     input:
-        RESULTS.teacher,
-        RESULTS.regions,
-        FILES.texts,
+        [FILES.get_results(names).teacher for names in FILES.worlds],
+        [FILES.get_results(names).regions for names in FILES.worlds],
+        [FILES.get_texts(names) for names in FILES.worlds],
 
 
 rule subnetworks:

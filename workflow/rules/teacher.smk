@@ -17,17 +17,19 @@ if CONFIG.teacher.pretraining:
         resources:
             mem_mb=4000,
             runtime=30,
+            gpu=min(1, get_gpus("teacher")),
         params:
             settings=get_settings(
                 "teacher.architecture", "teacher.pretraining", "threads.teacher"
             ),
             code=hash_sources("train-teacher"),
-            captions=lambda wildcards, input: str(DATA.captions),
+            captions=lambda wildcards: str(FILES.get_data(wildcards).captions),
+            seed=get_seed_option,
             config=get_config_file,
         message:
             "Training the mini world's CLIP"
         shell:
-            "python -m opentrans train-teacher --config {params.config:q} --captions {params.captions:q}"
+            "python -m opentrans.system.launch {resources.gpu} train-teacher --config {params.config:q} {params.seed:q} --captions {params.captions:q}"
             " --output {output.teacher:q} --log {output.log:q} --zero-shot {output.zero_shot:q} > {log:q} 2>&1"
 
 else:
@@ -58,10 +60,10 @@ else:
 rule embed_vocabularies:
     input:
         CONFIG.teacher.name_lists.values(),
-        vocabularies=FILES.vocabularies,
+        vocabularies=FILES.get_vocabularies(),
         teacher=RESULTS.teacher,
     output:
-        FILES.texts,
+        FILES.get_texts(),
     log:
         RESULTS.log("embed_vocabularies"),
     benchmark:
@@ -83,13 +85,13 @@ rule embed_vocabularies:
     message:
         "Text embeddings of all vocabularies"
     shell:
-        "python -m opentrans embed-vocabularies --config {params.config:q} --teacher {input.teacher:q}"
+        "python -m opentrans.system.launch {resources.gpu} embed-vocabularies --config {params.config:q} --teacher {input.teacher:q}"
         " --vocabularies {params.vocabularies:q} --prompts {params.prompts:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule embed_regions:
     input:
-        FILES.training_set,
+        FILES.get_training_set(),
         teacher=RESULTS.teacher,
     output:
         regions=RESULTS.regions,
@@ -117,5 +119,5 @@ rule embed_regions:
     message:
         "CLIP embeddings of the training set's regions"
     shell:
-        "python -m opentrans embed-regions --config {params.config:q} --teacher {input.teacher:q}"
+        "python -m opentrans.system.launch {resources.gpu} embed-regions --config {params.config:q} --teacher {input.teacher:q}"
         " --dataset {params.dataset:q} --output {output.regions:q} > {log:q} 2>&1"

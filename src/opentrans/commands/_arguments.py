@@ -19,6 +19,11 @@ def add_run_id(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of the run; written into the result")
 
 
+def add_seed(parser: argparse.ArgumentParser, setting: str) -> None:
+    """``--seed`` in place of a setting of the configuration."""
+    parser.add_argument("--seed", type=int, help=f"seed (default: {setting} of the configuration)")
+
+
 def get_run_id(args: argparse.Namespace) -> dict[str, object]:
     """What `add_run_id` read, as it is written into results."""
     return {name: getattr(args, name) for name in ("target", "subnetwork", "freeze", "seed")}

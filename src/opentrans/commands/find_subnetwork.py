@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser, "prepared training set")
     add_regions(parser)
     parser.add_argument("--text", type=Path, required=True, help="embeddings of its vocabulary (safetensors)")
-    parser.add_argument("--match", type=Path, help="subnetwork whose density by layer a random mask copies")
+    parser.add_argument("--match", type=Path, help="subnetwork that a random mask is as dense as")
 
     add_output(parser, "the subnetwork (safetensors)")
     rounds = "every round's density, loss and density by layer (CSV)"
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
     rank, _ = start_processes(teacher.device)
     checkpoints = CheckpointFolder.beside(args.output)
     artefacts = {"teacher": args.teacher, "training text": args.text}
+    if args.match is not None:
+        artefacts["subnetwork to match"] = args.match
     identity = identify(config, recipe, threads, args.seed, args.dataset, args.regions, artefacts)
     with checkpoints.hold(rank):
         subnetwork, log = find_subnetwork(

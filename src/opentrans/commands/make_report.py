@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_files(parser, "--figures", "figures (SVG or PNG)")
     parser.add_argument("--claims", type=Path, help="claims (HTML, judge-claims)")
     add_files(parser, "--captions", "captions: NAME.rst for figure NAME")
-    parser.add_argument("--jobs", type=Path, required=True, help="folder of Snakemake's benchmark files")
+    parser.add_argument("--jobs", type=Path, nargs="+", required=True, help="folders of Snakemake's benchmark files")
     add_output(parser, "the page (HTML)")
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Build each table, write it in four formats."""
     from opentrans.reporting.evidence import Evidence
-    from opentrans.reporting.results import collect_results, count_iterations, read_measures
+    from opentrans.reporting.results import collect_results, count_iterations, describe_pruning, read_measures
     from opentrans.reporting.tables import build_table, read_captions, write_caption, write_table
     from opentrans.reporting.tidy import read_logs, read_rounds
     from opentrans.runs.paper import read_paper
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> None:
     config: Config = args.config
     experiments = read_experiments(args.experiments, config)
     measures = read_measures(args.costs, args.cka)
-    measures["training_iterations"] = count_iterations(read_rounds(args.rounds), read_logs(args.logs))
+    rounds, logs = read_rounds(args.rounds), read_logs(args.logs)
+    measures["training_iterations"] = count_iterations(rounds, logs)
+    measures |= describe_pruning(rounds, logs)
     evidence = Evidence(collect_results(args.evaluations), measures, read_paper(args.paper), config.seeds)
 
     # All tables are built before one is written, so that an error leaves no half of them.

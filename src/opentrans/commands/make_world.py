@@ -2,7 +2,7 @@
 
 import argparse
 
-from opentrans.commands._arguments import add_output
+from opentrans.commands._arguments import add_output, add_seed
 
 HELP = "write the mini world (images, labels, captions) in the official layouts"
 GROUP = "workflow"
@@ -10,6 +10,7 @@ GROUP = "workflow"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    add_seed(parser, "world.seed")
     add_output(parser, "folder to write (replaced if it holds a world)")
 
 
@@ -20,4 +21,5 @@ def run(args: argparse.Namespace) -> None:
 
     if args.config.world is None:
         raise UserError("config: world", "this configuration describes no mini world", "use config/mini.yaml")
-    make_world(args.config.world, args.output)
+    world = args.config.world if args.seed is None else args.config.world.model_copy(update={"seed": args.seed})
+    make_world(world, args.output)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-HELP = "list the GPU jobs of a profile: how many, GPUs and steps of each, GPU-hours"
+HELP = "list the GPU jobs of a profile: how many, GPUs and steps of each, GPU-hours, also by table"
 GROUP = "maintenance"
 
 
@@ -19,24 +19,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a Markdown table."""
+    """Print two Markdown tables: by kind of job for the profile's tables, and by table for all there are."""
     from tabulate import tabulate
 
-    from opentrans.costs.workload import plan_work
-    from opentrans.data.downloads import DOWNLOADS
+    from opentrans.costs.workload import Job, group_jobs, plan_jobs
+    from opentrans.doctor.sizes import count_images
     from opentrans.runs.table import read_experiments
 
+    config = args.config
     seconds = dict(parse_seconds(entry) for entry in args.seconds)
-    experiments = read_experiments(Path(args.config.experiments), args.config)
-    images = {
-        (name, split): download.counts[split][0] for name, download in DOWNLOADS.items() for split in download.counts
-    }
-    work = plan_work(args.config, experiments, images)
-    hours = [each.get_gpu_hours(seconds.get(each.name.split()[0], 1.0)) for each in work]
-    rows = [[each.name, each.jobs, each.gpus, each.steps, hour] for each, hour in zip(work, hours, strict=True)]
-    rows.append(["all", sum(each.jobs for each in work), None, None, sum(hours)])
+    experiments = read_experiments(Path(config.experiments), config)
+    images = count_images(config)
+
+    def get_hours(job: Job) -> float:
+        return job.get_gpu_hours(seconds.get(job.kind.split()[0], 1.0))
+
+    jobs = plan_jobs(config, experiments, config.tables, images)
+    rows: list[list[object]] = []
+    for work in group_jobs(jobs):
+        hours = work.get_gpu_hours(seconds.get(work.name.split()[0], 1.0))
+        rows.append([work.name, work.jobs, work.gpus, work.steps, hours])
+    rows.append(["all", len(jobs), None, None, sum(map(get_hours, jobs))])
     headers = ["job", "jobs", "GPUs of each", "steps of each", "GPU-hours"]
     print(tabulate(rows, headers, tablefmt="github", floatfmt=".0f", intfmt=","))
+
+    # Tables share runs: what a table adds is what those before it do not make.
+    made = set[Job]()
+    tables: list[list[object]] = []
+    for number in sorted({row.table for row in experiments}):
+        needed = set(plan_jobs(config, experiments, [number], images))
+        added = needed - made
+        made |= needed
+        tables.append([number, len(needed), sum(map(get_hours, needed)), len(added), sum(map(get_hours, added))])
+    tables.append(["all", None, None, len(made), sum(map(get_hours, made))])
+    print()
+    headers = ["table", "jobs", "GPU-hours", "jobs it adds", "GPU-hours it adds"]
+    print(tabulate(tables, headers, tablefmt="github", floatfmt=".0f", intfmt=","))
 
 
 def parse_seconds(entry: str) -> tuple[str, float]:

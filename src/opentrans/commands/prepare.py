@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=datasets, required=True, help="which data set")
     parser.add_argument("--split", choices=("train", "val"), required=True, help="which split")
     add_output(parser, "folder to write (replaced if it is a preparation)")
+    parser.add_argument("--raw-root", help="folder of the downloads (default: data.raw_root of the configuration)")
     parser.add_argument("--workers", type=int, default=1, help="processes that decode (default 1)")
 
 
@@ -21,4 +22,7 @@ def run(args: argparse.Namespace) -> None:
     """Prepare."""
     from opentrans.data.prepare import prepare
 
-    prepare(args.dataset, args.split, args.config.data, args.output, args.workers)
+    data = (
+        args.config.data if args.raw_root is None else args.config.data.model_copy(update={"raw_root": args.raw_root})
+    )
+    prepare(args.dataset, args.split, data, args.output, args.workers)

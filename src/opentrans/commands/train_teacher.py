@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from opentrans.commands._arguments import add_output
+from opentrans.commands._arguments import add_output, add_seed
 
 HELP = "train a small CLIP on captioned images; write it, its training log and its zero-shot accuracy"
 GROUP = "workflow"
@@ -12,6 +12,7 @@ GROUP = "workflow"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--captions", type=Path, required=True, help="folder with captions.csv and heldout.json")
+    add_seed(parser, "teacher.pretraining.seed")
     add_output(parser, "teacher to write (safetensors)")
     parser.add_argument("--log", type=Path, required=True, help="training log to write (CSV: iteration, loss, lr)")
     parser.add_argument("--zero-shot", type=Path, required=True, help="zero-shot accuracies to write (JSON, percent)")
@@ -32,6 +33,9 @@ def run(args: argparse.Namespace) -> None:
     recipe = args.config.teacher.pretraining
     if recipe is None:
         raise UserError("config: teacher.pretraining", "missing", "give it, or use import-teacher with pretrained")
+    if args.seed is not None:
+        recipe = recipe.model_copy(update={"seed": args.seed})
+
     torch.set_num_threads(args.config.threads.teacher)
     names = CaptionedNames.read(args.captions)
     teacher = make_teacher(get_architecture(args.config.teacher.architecture), recipe.seed)

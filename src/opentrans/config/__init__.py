@@ -17,7 +17,7 @@ from opentrans.config.sections import (
     ThreadConfig,
     WorldConfig,
 )
-from opentrans.config.values import Benchmark
+from opentrans.config.values import Benchmark, Order
 
 __all__ = [
     "Benchmark",
@@ -27,6 +27,7 @@ __all__ = [
     "EvaluationConfig",
     "FreezeRecipe",
     "OptimizerConfig",
+    "Order",
     "PretrainingConfig",
     "SubnetworkRecipe",
     "TargetConfig",

@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from opentrans.config.profile import Config
+from opentrans.config.scaling import scale_schedules
 from opentrans.errors import UserError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -41,14 +42,14 @@ def _merge_files(paths: Sequence[Path]) -> dict[str, Any]:
 
 
 def parse_config(content: dict[str, Any], where: object) -> Config:
-    """Complete `content` with what it extends and is like, and validate the whole.
+    """Complete `content` with what it extends and is like, validate the whole, and scale its schedules.
 
     Raises:
         UserError: naming `where` and the first wrong field, on one line.
     """
     complete = fill_likes(lay_over_extended(content, where), where)
     try:
-        return Config.model_validate(complete)
+        return scale_schedules(Config.model_validate(complete))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"

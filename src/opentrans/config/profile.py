@@ -23,13 +23,21 @@ from opentrans.config.values import Benchmark, Count, Section
 
 
 class Config(Section):
-    """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself)."""
+    """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself).
+
+    `skip` lists experiments, by id, that this profile leaves out: their rows stay empty, claims about them unjudged.
+    `schedule_scale` multiplies every count of iterations and every milestone (`opentrans.config.scaling`).
+    With `short_jobs` a training is evaluated by the job that trained it, for trainings of which imports would be half.
+    """
 
     profile: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     experiments: str = "config/experiments.csv"
     claims: str = "config/claims.csv"
     tables: list[Count] = [1, 2, 4]
+    skip: list[str] = []
     seeds: Annotated[list[int], Field(min_length=1)]
+    short_jobs: bool = False
+    schedule_scale: Annotated[float, Field(gt=0)] = 1.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: ThreadConfig = ThreadConfig()
     gpus: GpuConfig = GpuConfig()
@@ -47,6 +55,17 @@ class Config(Section):
     cka: CkaConfig = CkaConfig()
     traces: TraceConfig = TraceConfig()
     figures: FigureConfig = FigureConfig()
+
+    @property
+    def has_worlds(self) -> bool:
+        """Whether every seed has a world and a teacher of its own."""
+        return self.world is not None and self.world.per_seed
+
+    @model_validator(mode="after")
+    def _trained_teachers(self) -> "Config":
+        if self.has_worlds and self.teacher.pretraining is None:
+            raise ValueError("world.per_seed: every seed trains its own teacher, which needs `teacher.pretraining`")
+        return self
 
     @model_validator(mode="after")
     def _known_target_sizes(self) -> "Config":

@@ -9,13 +9,12 @@ from opentrans.config.values import (
     Estimator,
     FittedWeights,
     MemoryFormat,
+    Order,
     OutputStride,
     Precision,
     Section,
     Share,
 )
-
-_ONLY_DEEPLABV3 = ("multi_grid", "counted_stride", "counted_classifier")
 
 
 class OptimizerConfig(Section):
@@ -34,19 +33,23 @@ class OptimizerConfig(Section):
 class SubnetworkRecipe(Section):
     """How a subnetwork is found. Defaults are Algorithm 1's (p = 10%, density s = 10%, lr 1e-4, no schedule).
 
-    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask of equal density
-    (`layout: global`) or with each layer's density taken from the subnetwork `match` (`layout: per_layer`);
-    `distill` runs the same iterations as `imp` without pruning (control); `joint` searches nothing: the target itself
-    is pruned while it trains on its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask (`layout: global`) or one for
+    each layer (`layout: per_layer`), as dense as the subnetwork `match`, or else `density`; `random_distilled` draws
+    such a mask first, and then trains it through the same iterations as `imp`, the fair control of a search; `distill`
+    runs the same iterations without pruning; `joint` searches nothing: the target itself is pruned while it trains on
+    its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `order`: a round prunes and then trains, so that the last mask is trained, too (`prune_first`, as the paper's count
+    of iterations says), or trains and then prunes (`train_first`); see `opentrans.pruning.magnitude.plan_rounds`.
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,
     `micro_batch_size`, `precision` and `memory_format` as in `TrainingConfig`. `crop_size` is their side in pixels,
     `output_stride` that of the student's last feature map.
     """
 
-    method: Literal["dense", "imp", "random", "distill", "joint"]
+    method: Literal["dense", "imp", "random", "random_distilled", "distill", "joint"]
     loss: Literal["tgkd", "vgkd", "tgkd_released", "tgkd+segmentation"] = "tgkd"
     prune_share: Share = 0.1
     density: Share = 0.1
+    order: Order = "prune_first"
     iterations: Count = 5000
     recovery_iterations: Annotated[int, Field(ge=0)] = 0
     batch_size: Count = 28
@@ -101,7 +104,10 @@ class TrainingConfig(Section):
 class TargetConfig(Section):
     """One segmentation framework at its full architecture, sizes from here (defaults: the papers').
 
-    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths. `multi_grid` are the
+    `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as
+    of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
+    none), `distillation_weight` its weight (None: the one that belongs to the loss,
+    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published. `multi_grid` are the
     dilations of the trunk's last stage, one a block (null: what `output_stride` implies). Costs are counted with a
     trunk of output stride `counted_stride` (null: the one that is trained), and without the classifier of pixels
     where `counted_classifier` is false: the paper counts DeepLabV3 so (docs/costs.md).
@@ -117,14 +123,17 @@ class TargetConfig(Section):
     decoder_layers: Count = 9
     feedforward: Count = 2048
     train_points: Count = 12544
+    offset_scale: float = 1.0
     output_stride: OutputStride = 32
     multi_grid: list[Count] | None = None
     counted_stride: OutputStride | None = None
     counted_classifier: bool = True
-    distillation_weight: float = 0.0
+    distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
+    distillation_weight: Annotated[float, Field(ge=0)] | None = None
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48
+    trains_backbone: bool = False
     ensemble_seen: float = 0.4
     ensemble_unseen: float = 0.8
     training: TrainingConfig

@@ -8,9 +8,14 @@ from opentrans.config.values import Benchmark, Count, Estimator, FittedWeights, 
 
 
 class WorldConfig(Section):
-    """The embedded mini world. `images` counts the images of each split; sizes in pixels."""
+    """The embedded mini world. `images` counts the images of each split; sizes in pixels.
+
+    With `per_seed` every seed of the profile draws a world and trains a teacher of its own, so that a verdict over
+    seeds is not about one world; otherwise all seeds share one world, drawn from `seed`.
+    """
 
     seed: int = 0
+    per_seed: bool = False
     image_size: Count = 96
     images: dict[str, Count]
     caption_images: Count
@@ -23,8 +28,9 @@ class DataConfig(Section):
     `folders` names the folder of one download inside `raw_root` when it is not the official one.
     `splits` takes a prepared split from another official one, for example ``coco_train: val``.
     `allow_subset`: accept fewer images than the data set officially has; `max_images` takes only the first so many of
-    each split. `regions`: distillation and mask targets per class of an image (`class`) or per annotated segment
-    (`segment`). `pascal_context`: which form of its annotation is read.
+    each split, `train_images` a random choice of so many of the training set, drawn from `subset_seed`. `regions`:
+    distillation and mask targets per class of an image (`class`) or per annotated segment (`segment`).
+    `pascal_context`: which form of its annotation is read.
     """
 
     raw_root: str
@@ -32,6 +38,8 @@ class DataConfig(Section):
     splits: dict[str, Literal["train", "val"]] = {}
     allow_subset: bool = False
     max_images: Count | None = None
+    train_images: Count | None = None
+    subset_seed: int = 0
     regions: Literal["class", "segment"] = "class"
     min_region_pixels: Count = 1
     ade847_short_side: Count | None = 512

@@ -13,6 +13,7 @@ FittedWeights = Literal["before_mask", "masked"]
 OutputStride = Literal[8, 16, 32]
 Precision = Literal["float32", "bfloat16", "float16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+Order = Literal["prune_first", "train_first"]
 
 
 class Section(BaseModel):

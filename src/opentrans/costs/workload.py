@@ -2,18 +2,36 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from opentrans.config import Config, SubnetworkRecipe
-from opentrans.runs.table import Experiment, RunId, runs_of
+from opentrans.runs.table import Experiment, RunId, SubnetworkId, runs_of
 
 SECONDS_AN_HOUR = 3600
+_SEARCHES = ("imp", "random_distilled", "distill")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a profile, `of` a subnetwork or run where there are several of a kind.
+
+    `steps` are optimiser steps, or images where nothing is trained; `gpus` work on each.
+    """
+
+    kind: str
+    of: RunId | SubnetworkId | None
+    gpus: int
+    steps: int
+
+    def get_gpu_hours(self, seconds: float) -> float:
+        """GPU-hours at so many seconds a step."""
+        return self.gpus * self.steps * seconds / SECONDS_AN_HOUR
 
 
 @dataclass(frozen=True)
 class Work:
-    """Equal jobs: `steps` are optimiser steps, or images where nothing is trained, of each job; `gpus` of each."""
+    """Equal jobs: how many, and what each of them asks for."""
 
     name: str
     jobs: int
@@ -26,74 +44,92 @@ class Work:
 
 
 def count_rounds(recipe: SubnetworkRecipe) -> int:
-    """Rounds of Algorithm 1 until `density` remains: 22 at 10% of the remaining weights a round, to 10%."""
-    # Rounded, so that an exact power is not taken for one round more.
-    return math.ceil(round(math.log(recipe.density) / math.log(1 - recipe.prune_share), 9))
+    """Rounds of Algorithm 1 in closed form: 21 at 10% of the remaining weights a round, to 10% (``train_first``: 22)."""
+    # Rounded, so that an exact power is not taken for one round more or less.
+    exact = round(math.log(recipe.density) / math.log(1 - recipe.prune_share), 9)
+    return max(1, math.floor(exact)) if recipe.order == "prune_first" else math.ceil(exact)
 
 
-def plan_work(config: Config, experiments: Sequence[Experiment], images: Mapping[tuple[str, str], int]) -> list[Work]:
-    """The jobs that a GPU speeds up, in the order of the graph.
+def count_pruning_steps(recipe: SubnetworkRecipe) -> int:
+    """Optimiser steps of a search, or of a target that is pruned while it trains."""
+    return count_rounds(recipe) * recipe.iterations + recipe.recovery_iterations
+
+
+def plan_jobs(
+    config: Config, experiments: Sequence[Experiment], tables: Collection[int], images: Mapping[tuple[str, str], int]
+) -> list[Job]:
+    """The jobs behind these tables that a GPU speeds up, each once, in the order of the graph.
 
     Args:
         config: the profile.
         experiments: its experiment table.
+        tables: numbers of the tables.
         images: how many images each (data set, split) has.
     """
-    runs = runs_of(experiments, config.tables, config.seeds)
-    evaluated = runs_of(experiments, config.tables, config.seeds, evaluated_only=True)
+    rows = [row for row in experiments if row.id not in config.skip]
+    runs = runs_of(rows, tables, config.seeds)
+    evaluated = runs_of(rows, tables, config.seeds, evaluated_only=True)
     seen = sum(images[benchmark, "val"] for benchmark in config.benchmarks)
-    tested = Counter(run.target for run in evaluated)
+    tests = [Job(f"evaluate_run {run.target}", run, min(1, config.gpus.run), seen) for run in evaluated]
+
     return [
-        Work("embed_regions", 1, min(1, config.gpus.teacher), images["coco", "train"]),
+        Job("embed_regions", None, min(1, config.gpus.teacher), images["coco", "train"]),
         *_plan_searches(config, runs),
-        *_plan_training(config, runs, evaluated),
-        *(Work(f"evaluate_run {target}", jobs, min(1, config.gpus.run), seen) for target, jobs in tested.items()),
+        *_plan_warm_ups(config, runs),
+        *(_plan_training(config, run) for run in evaluated),
+        *tests,
     ]
 
 
-def _plan_searches(config: Config, runs: Sequence[RunId]) -> list[Work]:
-    """One entry a recipe that trains; dense and random subnetworks take seconds."""
-    jobs = Counter(name for name, _ in {(run.subnetwork, run.seed) for run in runs})
-
-    recipes = {name: config.subnetworks[name] for name in config.subnetworks if name in jobs}
-
-    return [
-        Work(
-            f"find_subnetwork {name}",
-            jobs[name],
-            config.gpus.subnetwork,
-            count_rounds(recipe) * recipe.iterations + recipe.recovery_iterations,
-        )
-        for name, recipe in recipes.items()
-        if recipe.method in ("imp", "distill")
-    ]
+def _plan_searches(config: Config, runs: Sequence[RunId]) -> Iterator[Job]:
+    """Searches; dense and random subnetworks take seconds."""
+    needed = {SubnetworkId(run.subnetwork, run.seed) for run in runs}
+    for name, recipe in config.subnetworks.items():
+        if recipe.method in _SEARCHES:
+            for seed in config.seeds:
+                if SubnetworkId(name, seed) in needed:
+                    steps = count_pruning_steps(recipe)
+                    yield Job(f"find_subnetwork {name}", SubnetworkId(name, seed), config.gpus.subnetwork, steps)
 
 
-def _plan_training(config: Config, runs: Sequence[RunId], evaluated: Sequence[RunId]) -> list[Work]:
-    """Warm-ups, each shared by the freezing runs of a subnetwork, and the fine-tuning after or without them."""
-    warm_ups: Counter[str] = Counter(run.target for run in {_share(run) for run in runs if _continues(config, run)})
-    work = [
-        Work(f"warm_up {target}", jobs, _get_gpus(config, target), config.targets[target].training.warmup_iterations)
-        for target, jobs in warm_ups.items()
-    ]
+def _plan_warm_ups(config: Config, runs: Sequence[RunId]) -> Iterator[Job]:
+    """Warm-ups, each shared by the freezing runs of a subnetwork."""
+    shared = dict.fromkeys(RunId(run.target, run.subnetwork, "", run.seed) for run in runs if _continues(config, run))
+    for run in shared:
+        steps = config.targets[run.target].training.warmup_iterations
+        yield Job(f"warm_up {run.target}", run, _get_gpus(config, run.target), steps)
 
-    # A run that continues a warm-up trains the rest only.
-    jobs = Counter((run.target, _continues(config, run)) for run in evaluated)
-    for (target, continues), number in jobs.items():
-        training = config.targets[target].training
-        steps = training.iterations - (training.warmup_iterations if continues else 0)
-        name = f"train {target}" + (" after its warm-up" if continues else "")
-        work.append(Work(name, number, _get_gpus(config, target), steps))
-    return work
+
+def _plan_training(config: Config, run: RunId) -> Job:
+    """The training of a run: the rest of it after a warm-up, all of it, or the rounds of a target that is pruned."""
+    training, recipe = config.targets[run.target].training, config.subnetworks[run.subnetwork]
+    gpus = _get_gpus(config, run.target)
+    if recipe.method == "joint":
+        return Job(f"train {run.target} pruned by {run.subnetwork}", run, gpus, count_pruning_steps(recipe))
+    if _continues(config, run):
+        steps = training.iterations - training.warmup_iterations
+        return Job(f"train {run.target} after its warm-up", run, gpus, steps)
+    return Job(f"train {run.target}", run, gpus, training.iterations)
+
+
+def group_jobs(jobs: Iterable[Job]) -> list[Work]:
+    """How many jobs there are of each kind, in the order of the first."""
+    first: dict[str, Job] = {}
+    numbers: Counter[str] = Counter()
+    for job in jobs:
+        first.setdefault(job.kind, job)
+        numbers[job.kind] += 1
+    return [Work(kind, numbers[kind], job.gpus, job.steps) for kind, job in first.items()]
+
+
+def plan_work(config: Config, experiments: Sequence[Experiment], images: Mapping[tuple[str, str], int]) -> list[Work]:
+    """The jobs behind the configuration's own tables, by kind; arguments as of `plan_jobs`."""
+    return group_jobs(plan_jobs(config, experiments, config.tables, images))
 
 
 def _continues(config: Config, run: RunId) -> bool:
     freezes = config.freezing[run.freeze].method != "none"
     return freezes and config.targets[run.target].training.warmup_iterations > 0
-
-
-def _share(run: RunId) -> RunId:
-    return RunId(run.target, run.subnetwork, "", run.seed)
 
 
 def _get_gpus(config: Config, target: str) -> int:

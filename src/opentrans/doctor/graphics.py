@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from opentrans.doctor.checks import Check, fault, fine, format_size, warn
 from opentrans.doctor.external import ask_program, ask_python
+from opentrans.system.cards import supports_card
 
 # The oldest driver for each major version of CUDA (NVIDIA, "Minor Version Compatibility").
 OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -132,21 +133,6 @@ def check_driver(driver: str, cuda: str | None) -> Check:
         remedy = f"renew the driver ({needed} or newer), or install a torch for an older CUDA"
         return fault("driver", f"{driver} is too old for CUDA {cuda}, with which torch was built", remedy)
     return fine("driver", f"{driver} (CUDA {cuda} needs {needed} or newer)")
-
-
-def supports_card(architectures: Sequence[str], capability: tuple[int, int]) -> bool:
-    """Whether code for one of `architectures` (``sm_80``, ``compute_120``) runs on a card.
-
-    Machine code runs on later cards of the same major version, intermediate code (``compute``) on all later ones.
-    """
-    for architecture in architectures:
-        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)[a-z]?", architecture)
-        if match:
-            built = (int(match[2]), int(match[3]))
-            same = built[0] == capability[0] or match[1] == "compute"
-            if same and built <= capability:
-                return True
-    return False
 
 
 def check_cards(gpus: Sequence[Gpu], architectures: Sequence[str]) -> Iterable[Check]:

@@ -50,6 +50,8 @@ def count_images(config: Config) -> dict[tuple[str, str], int]:
         if config.world is not None:
             names = (f"{dataset}_{official}", dataset, "pascal_context")
             number = next((config.world.images[name] for name in names if name in config.world.images), number)
+        if split == "train":
+            number = min(number, config.data.train_images or number)
         images[dataset, split] = min(number, config.data.max_images or number)
     return images
 

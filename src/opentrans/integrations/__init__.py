@@ -3,7 +3,4 @@
 `lightning`, `huggingface`, `detectron2`: callbacks and hooks over `schedule`, which knows no framework.
 `fcclip`, `runs`: checkpoints of the published FC-CLIP, as tensors and as a folder of results.
 `named_model`: a model named on the command line.
-
-The callbacks of `lightning` and `huggingface` have the same names on purpose: both frameworks store a callback's state
-under its class name, so a checkpoint could not be resumed after a renaming.
 """

@@ -17,7 +17,7 @@ except ModuleNotFoundError:  # the older name of the same package
     from pytorch_lightning import Callback, LightningModule, Trainer
 
 
-class SubnetworkCallback(Callback):
+class LightningSubnetworkCallback(Callback):
     """Holds a subnetwork in the module's backbone; arguments as of `opentrans.pruning.apply.apply_subnetwork`.
 
     The weights are loaded in ``setup``, before Lightning restores a checkpoint: a resumed training keeps its own.
@@ -50,6 +50,11 @@ class SubnetworkCallback(Callback):
         assert self.session.keeper is not None
         self.session.keeper.apply()
 
+    @property
+    def state_key(self) -> str:
+        """Under what Lightning stores the state: not the class's name, so that a renaming loses no checkpoint."""
+        return "SubnetworkCallback"
+
     def state_dict(self) -> dict[str, Any]:
         """Saved in checkpoints: which subnetwork it is."""
         return self.session.state_dict()
@@ -59,7 +64,7 @@ class SubnetworkCallback(Callback):
         self.session.load_state_dict(state_dict)
 
 
-class FreezePlanCallback(Callback):
+class LightningFreezePlanCallback(Callback):
     """Freezes from step `start` on, by a plan or by a recipe; see `opentrans.integrations.schedule.FreezeSchedule`."""
 
     def __init__(
@@ -87,6 +92,11 @@ class FreezePlanCallback(Callback):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Lightning runs backward inside the optimiser's step: gradients that were dropped before it are back."""
         self.schedule.drop_gradients()
+
+    @property
+    def state_key(self) -> str:
+        """Under what Lightning stores the state: not the class's name, so that a renaming loses no checkpoint."""
+        return "FreezePlanCallback"
 
     def state_dict(self) -> dict[str, Any]:
         """Saved in checkpoints: the plan in force."""

@@ -58,19 +58,24 @@ class ClassHead(nn.Module):
 
 @register("fcclip")
 class FcClip(Target):
-    """The backbone is CLIP's own, frozen, always in evaluation mode; it also classifies masks of unseen classes."""
+    """The backbone is CLIP's own; it also classifies masks of unseen classes.
 
-    trains_backbone = False
+    As published it is frozen and always in evaluation mode. With the setting `trains_backbone` it is trained as the
+    other targets' backbones are, which OpenTrans very probably did: a freeze plan changes its FC-CLIP rows.
+    """
+
     undecayed = frozenset({"classifier.no_object"})  # an embedding in the published code
     clip_scale: Tensor
 
     def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
         super().__init__()
-        self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride).requires_grad_(False).eval()
+        self.trains_backbone = settings.trains_backbone
+        self.backbone = ClipBackbone.of_teacher(teacher, settings.output_stride).requires_grad_(self.trains_backbone)
+        self.train()
         self.normalize = Normalize(CLIP_MEAN, CLIP_STD)
 
         config = make_config(settings, len(train_text))
-        self.head = MaskHead(config, self.backbone.channels)
+        self.head = MaskHead(config, self.backbone.channels, settings.offset_scale)
         self.class_head = ClassHead(settings.width, teacher.embed_dim)
         self.classifier = TextClassifier(train_text, MAX_SCALE)
 
@@ -80,14 +85,14 @@ class FcClip(Target):
         self.criterion = SetCriterion(config)
 
     def train(self, mode: bool = True) -> "FcClip":
-        """Training mode for the head; the backbone stays in evaluation mode."""
+        """Training mode for the head; a frozen backbone stays in evaluation mode."""
         super().train(mode)
-        self.backbone.eval()
+        self.backbone.train(mode and self.trains_backbone)
         return self
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms ``class``, ``mask`` and ``dice``, each summed over the decoder's outputs."""
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.trains_backbone):
             features = self.backbone(pad_images(self.normalize(batch.images)))
 
         outputs = self.head(features)

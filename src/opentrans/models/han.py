@@ -9,7 +9,7 @@ from opentrans.clip.backbone import ClipBackbone
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
-from opentrans.distillation import tgkd
+from opentrans.distillation import DEFAULT_WEIGHTS, DistillationLoss, Triple
 from opentrans.models.classifier import TextClassifier
 from opentrans.models.mask2former import (
     MaskHead,
@@ -26,9 +26,11 @@ from opentrans.models.target import IMAGENET_MEAN, IMAGENET_STD, Batch, Normaliz
 
 @register("han")
 class Han(Target):
-    """Class embedding e = Linear(ReLU(query)), one projection for each decoder output; the last one predicts.
+    """Queries q = Linear(decoder state), shared by all decoder outputs; class embeddings e = Linear(ReLU(q)).
 
-    The distillation loss compares a plain projection of the matched queries with the teacher's region embeddings.
+    Every output has a class projection of its own; the last output predicts. The distillation loss compares a plain
+    projection of the matched q, again one for each output, with the teacher's region embeddings. Source: the authors'
+    code, which passes the layer-normed decoder state through one linear layer before all else.
     """
 
     def __init__(self, settings: TargetConfig, teacher: ClipSource, train_text: TextEmbeddings) -> None:
@@ -37,14 +39,18 @@ class Han(Target):
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
         config = make_config(settings, len(train_text))
-        self.head = MaskHead(config, self.backbone.channels)
-        self.class_head = nn.Linear(settings.width, teacher.embed_dim)
-        auxiliary = (nn.Linear(settings.width, teacher.embed_dim) for _ in range(settings.decoder_layers))
-        self.auxiliary_heads = nn.ModuleList(auxiliary)
+        self.head = MaskHead(config, self.backbone.channels, settings.offset_scale)
+        sizes = settings.width, teacher.embed_dim
+        self.query_head = nn.Linear(settings.width, settings.width)
+        self.class_head = nn.Linear(*sizes)
+        self.auxiliary_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(settings.decoder_layers))
 
-        self.distillation_weight = settings.distillation_weight
-        # Only where it is used: a parameter without gradient would stop distributed training.
-        self.student_head = nn.Linear(settings.width, teacher.embed_dim) if settings.distillation_weight else None
+        # Only where they are used: a parameter without gradient would stop distributed training.
+        self.distillation_weight = get_distillation_weight(settings)
+        distills = settings.distillation is not None and self.distillation_weight > 0
+        self.distillation = DistillationLoss(settings.distillation) if distills else None
+        outputs = settings.decoder_layers + 1 if distills else 0
+        self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
         self.classifier = TextClassifier(train_text)
         self.criterion = SetCriterion(config, settings.ignore_matched_share)
@@ -58,7 +64,8 @@ class Han(Target):
     ) -> tuple[Float[Tensor, "b q k1"], Float[Tensor, "b q hm wm"]]:
         """Class and mask logits of RGB images (values 0..1), all that prediction computes before upsampling."""
         outputs = self._decode(images)
-        return self.classifier(self.class_head(outputs.queries[-1].relu()), classes), outputs.masks[-1]
+        queries = self.query_head(outputs.queries[-1])
+        return self.classifier(self.class_head(queries.relu()), classes), outputs.masks[-1]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms ``class``, ``mask``, ``dice`` and ``distillation``, each summed over the decoder's outputs."""
@@ -66,30 +73,35 @@ class Han(Target):
         heads = [*self.auxiliary_heads, self.class_head]
         terms: dict[str, Tensor] = {}
 
-        for queries, masks, head in zip(outputs.queries, outputs.masks, heads, strict=True):
+        for position, (states, masks, head) in enumerate(zip(outputs.queries, outputs.masks, heads, strict=True)):
+            queries = self.query_head(states)
             logits = self.classifier(head(queries.relu()))
             matches = self.criterion.match(masks, logits, batch.regions)
             layer = self.criterion(masks, logits, batch, matches)
-            if self.student_head is not None:
-                layer["distillation"] = self.distillation_weight * self._distill(queries, batch, matches)
+            if self.distillation is not None:
+                students = F.normalize(self.student_heads[position](queries), dim=-1)
+                distilled = self._distill(self.distillation, students, batch, matches)
+                layer["distillation"] = self.distillation_weight * distilled
             terms = add_terms(terms, layer)
 
         return terms
 
-    def _distill(self, queries: Float[Tensor, "b q c"], batch: Batch, matches: Matches) -> Float[Tensor, ""]:
-        """TGKD on the matched queries whose region has a teacher embedding; mean over the global batch's images."""
-        assert self.student_head is not None
-        students = F.normalize(self.student_head(queries), dim=-1)
-        texts = self.classifier.class_directions()
+    def _distill(
+        self, loss: DistillationLoss, students: Float[Tensor, "b q d"], batch: Batch, matches: Matches
+    ) -> Float[Tensor, ""]:
+        """Distillation of the matched queries whose region has a teacher embedding, as this group's share.
 
-        # Starts in the graph, so that a batch without any known region has gradients, too.
-        total = 0 * students.sum()
+        A group counts by its images that have such a query.
+        """
+        texts = self.classifier.class_directions()
+        triples: list[Triple] = []
         for student, regions, (chosen, matched) in zip(students, batch.regions, matches, strict=True):
             known = regions.known[matched]
-            if known.any():
-                chosen, matched = chosen[known], matched[known]
-                total = total + tgkd(student[chosen], regions.embeddings[matched], texts[regions.classes[matched]])
-        return total / len(queries) * batch.share
+            chosen, matched = chosen[known], matched[known]
+            triples.append((student[chosen], regions.embeddings[matched], texts[regions.classes[matched]]))
+
+        n_described = len([student for student, _, _ in triples if len(student)])
+        return loss(triples) * (n_described / len(students) * batch.share)
 
     @torch.no_grad()
     def predict(
@@ -98,3 +110,12 @@ class Han(Target):
         """Softmax over K + 1, no-object dropped, masks weighted by it, argmax at `size`."""
         logits, masks = self.network(image[None], classes.to(image.device))
         return mask_argmax(logits[0].softmax(-1)[:, :-1], masks[0], size, self.strip_bytes, get_frame(image))
+
+
+def get_distillation_weight(settings: TargetConfig) -> float:
+    """The weight of a target's distillation loss: the setting, or the one that belongs to the kind; 0 without a kind."""
+    if settings.distillation is None:
+        return 0.0
+    if settings.distillation_weight is None:
+        return DEFAULT_WEIGHTS[settings.distillation]
+    return settings.distillation_weight

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
@@ -17,6 +17,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 
 from opentrans.clip.backbone import STAGES
 from opentrans.config import TargetConfig
+from opentrans.models.initialization import initialize_head
 from opentrans.models.target import Batch, Regions, pad_images
 
 _CLASS_WEIGHT, _MASK_WEIGHT, _DICE_WEIGHT, _NO_OBJECT_WEIGHT = 2.0, 5.0, 5.0, 0.1
@@ -58,20 +59,12 @@ def make_config(settings: TargetConfig, classes: int) -> Mask2FormerConfig:
 class MaskHead(Mask2FormerPreTrainedModel):
     """Deformable-attention pixel decoder and masked-attention transformer decoder."""
 
-    def __init__(self, config: Mask2FormerConfig, channels: dict[str, int]) -> None:
+    def __init__(self, config: Mask2FormerConfig, channels: dict[str, int], offset_scale: float = 1.0) -> None:
         super().__init__(config)
         self.pixel_decoder = Mask2FormerPixelDecoder(config, [channels[stage] for stage in STAGES])
         self.decoder = Mask2FormerTransformerModule(config.feature_size, config)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Xavier, as Mask2Former, where the library falls back to a normal of fixed width."""
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        else:
-            super()._init_weights(module)
+        initialize_head(self, offset_scale)
 
     def forward(self, features: dict[str, Tensor]) -> MaskOutputs:
         """Decode the backbone's maps res2..res5."""

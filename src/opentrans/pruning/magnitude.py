@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from opentrans.config import Order
 from opentrans.pruning.masks import Masks
 
 
@@ -20,18 +21,23 @@ def count_remaining(total: int, density: float) -> int:
     return math.ceil(Fraction(str(density)) * total)
 
 
-def plan_rounds(total: int, prune_share: float, density: float) -> list[int]:
+def plan_rounds(total: int, prune_share: float, density: float, order: Order = "prune_first") -> list[int]:
     """How many weights remain after each round of Algorithm 1.
 
-    A round removes floor(prune_share * remaining), at least one; the last one is clipped so that exactly
-    ceil(density * total) remain (22 rounds for 10% and 10%).
+    A round removes floor(prune_share * remaining), at least one. In the order ``prune_first`` rounds are made as long
+    as at least `density` remains after them: 21 rounds for 10% and 10%, which leave 10.9%, as the paper's count of
+    105,000 = 21 x 5,000 iterations says (one clipped round where no whole one fits). In the order ``train_first`` the
+    last round is clipped, so that exactly ceil(density * total) remain: 22 rounds.
     """
     goal = count_remaining(total, density)
+    share = Fraction(str(prune_share))
     rounds: list[int] = []
     n_kept = total
     while n_kept > goal:
-        n_removed = max(1, math.floor(Fraction(str(prune_share)) * n_kept))
-        n_kept = max(goal, n_kept - n_removed)
+        n_left = n_kept - max(1, math.floor(share * n_kept))
+        if n_left < goal and rounds and order == "prune_first":
+            break
+        n_kept = max(goal, n_left)
         rounds.append(n_kept)
 
     return rounds

@@ -1,49 +1,49 @@
-"""The paper's claims, each judged from this run: effect, spread over seeds, a paired test, a verdict.
+"""The paper's claims as the claims table fixes them before a run: what is compared, by what, in which family.
 
 A claim compares rows of the experiment table, which are looked up by id in this run's results and in the paper's
-values. Several lines of the claims table may belong to one claim.
+values. Several lines of the claims table may belong to one claim; their effects are averaged.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar, get_args
 
-import pandas as pd
-from scipy.stats import wilcoxon
-
+from opentrans.config import Benchmark
 from opentrans.errors import UserError
-from opentrans.reporting.cells import Cell, Column, Table, Tally
-from opentrans.reporting.evidence import Evidence
+from opentrans.reporting.verdicts import Hypothesis, Relation
 from opentrans.runs.table import Experiment
 from opentrans.system.files import read_csv
 
-CLAIM_FIELDS = ("claim", "text", "left", "right", "metric", "benchmarks", "relation")
-_RELATIONS = ("greater everywhere", "greater", "not less", "less", "stable")
-_COUNTED = ("params", "flops", "training_flops", "training_iterations")  # exact: one sign in every pair decides
+CLAIM_FIELDS = (
+    "claim", "text", "family", "relation", "margin", "metric", "benchmarks",
+    "left", "right", "minus_left", "minus_right", "minus_benchmarks", "paper_right",
+)  # fmt: skip
+# Set by the settings or counted by them. Their effects are changes in percent.
+COUNTED = ("params", "flops", "training_flops", "training_iterations")
+# Said of one row by itself: there is nothing to compare it with.
+ALPHA_METRICS = ("alpha_change", "alpha_depth_gap", "deep_alpha_change", "alpha_below_2")
 # What an effect is measured in.
-_UNITS = {"miou": "points of mIoU", "cka_vs_clip": "CKA", "alpha_change": "percent"}
-_UNITS |= dict.fromkeys(_COUNTED, "percent")
-STABLE = 10.0  # percent
-SIGNIFICANCE = 0.05
-HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided"
+UNITS = {"miou": "points of mIoU", "cka_vs_clip": "CKA"}
+UNITS |= dict.fromkeys(COUNTED, "percent")
+UNITS |= {"alpha_change": "percent", "alpha_depth_gap": "alpha", "deep_alpha_change": "alpha"}
+UNITS |= {"alpha_below_2": "percent of layers"}
+_Name = TypeVar("_Name", bound=str)
 _REMEDY = "config/README.md describes the columns of the claims table"
-RULE = f"""A pair is one target, benchmark and seed; its effect is left minus right (for counts: the change in percent).
-Test: one-sided Wilcoxon signed-rank over all pairs, level {SIGNIFICANCE}. Pairs of one run share its training,
-so with few seeds p is optimistic. Verdicts: "greater" holds if the mean effect is positive and significant,
-does not hold if it is negative and significant, else it is not decided; "not less" holds if the mean effect is
-not negative, does not hold if it is negative and significant; "greater everywhere" also needs a positive mean
-over seeds for each target and benchmark, and does not hold where one is missing; "stable": the median of alpha
-over the layers changes by at most {STABLE:.0f}% from the first to the last iteration, in every run and seed;
-counts (parameters, FLOPs, iterations) are exact and need no test."""
+# In which columns the lines of one claim agree.
+_SHARED = ("family", "relation", "margin", "metric")
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One line: two table rows to compare by one metric, for mIoU on the benchmarks that both fill."""
+class Contrast:
+    """Left minus right by one metric, for mIoU the mean over `benchmarks`; `right` is None for a row by itself.
+
+    `paper_right` is the paper's row that stands for `right`: mostly the same id.
+    """
 
     left: Experiment
-    right: Experiment
+    right: Experiment | None
+    paper_right: str
     metric: str
     benchmarks: tuple[str, ...]
 
@@ -54,206 +54,141 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A claim and the comparisons that bear on it."""
+class Comparison:
+    """One line: a contrast, or for an interaction a contrast from which another one is subtracted."""
 
-    name: str
-    text: str
-    relation: str
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def metric(self) -> str:
-        """What is compared."""
-        return self.comparisons[0].metric
+    contrast: Contrast
+    minus: Contrast | None
 
 
 @dataclass(frozen=True)
-class JudgedClaim:
-    """A claim with its evidence and verdict.
+class Claim:
+    """A claim and the comparisons that bear on it; `family` is empty where nothing is tested."""
 
-    `effect` is the mean over all pairs, its spread that of the seeds' means, beside the paper's effect; `pairs` and
-    `paper_pairs` say in how many pairs the claimed relation is seen; `p` is None where nothing is tested.
-    """
+    name: str
+    text: str
+    family: str
+    metric: str
+    hypothesis: Hypothesis
+    comparisons: tuple[Comparison, ...]
 
-    claim: Claim
-    effect: Cell
-    pairs: Tally
-    paper_pairs: Tally
-    seeds: int
-    p: float | None
-    verdict: str
+    @property
+    def rows(self) -> list[Experiment]:
+        """The rows that it compares, each once."""
+        contrasts = [part for line in self.comparisons for part in (line.contrast, line.minus) if part is not None]
+        rows = [row for part in contrasts for row in (part.left, part.right) if row is not None]
+        return list(dict.fromkeys(rows))
+
+    @property
+    def unit(self) -> str:
+        """What its effect is measured in."""
+        return UNITS[self.metric]
 
 
 def read_claims(path: Path, experiments: Sequence[Experiment]) -> list[Claim]:
     """Read the claims table.
 
     Raises:
-        UserError: a row that the experiments lack or an unknown relation or metric, by file, line and column.
+        UserError: a row that the experiments lack, an unknown name, or a family, margin or second pair that the
+            relation needs or cannot have, by file, line and column.
     """
     known = {row.id: row for row in experiments}
     claims: dict[str, Claim] = {}
+    first_lines: dict[str, Mapping[str, str]] = {}
 
     for number, line in enumerate(read_csv(path, CLAIM_FIELDS, _REMEDY), start=2):
         where = f"{path}: line {number}"
-        _require(line["relation"], _RELATIONS, f"{where}, column relation")
-        _require(line["metric"], _UNITS, f"{where}, column metric")
-        comparison = Comparison(
-            left=_find_row(line["left"], known, f"{where}, column left"),
-            right=_find_row(line["right"], known, f"{where}, column right"),
-            metric=line["metric"],
-            benchmarks=(),
-        )
-        comparison = replace(comparison, benchmarks=_choose_benchmarks(comparison, line["benchmarks"]))
+        comparison = _read_comparison(line, known, where)
 
-        first = claims.get(line["claim"])
-        if first is None:
-            claims[line["claim"]] = Claim(line["claim"], line["text"], line["relation"], (comparison,))
+        first = first_lines.setdefault(line["claim"], line)
+        if first is line:
+            hypothesis = _read_hypothesis(line, where)
+            claims[line["claim"]] = Claim(
+                line["claim"], line["text"], line["family"], line["metric"], hypothesis, (comparison,)
+            )
             continue
-        if (first.relation, first.metric) != (line["relation"], line["metric"]):
-            raise UserError(f"{where}, column claim", "relation or metric differ from the claim's first line", _REMEDY)
-        claims[first.name] = replace(first, comparisons=(*first.comparisons, comparison))
+
+        different = [field for field in _SHARED if line[field] != first[field]]
+        if different:
+            raise UserError(f"{where}, column {different[0]}", "differs from the claim's first line", _REMEDY)
+        claim = claims[line["claim"]]
+        claims[claim.name] = replace(claim, comparisons=(*claim.comparisons, comparison))
 
     return list(claims.values())
 
 
-def _require(value: str, known: Collection[str], where: str) -> None:
-    if value not in known:
-        raise UserError(where, f"{value!r} is unknown", f"take one of {', '.join(known)}; {_REMEDY}")
+def _read_hypothesis(line: Mapping[str, str], where: str) -> Hypothesis:
+    relation = _require(line["relation"], get_args(Relation), f"{where}, column relation")
+    hypothesis = Hypothesis(relation, _read_margin(line["margin"], f"{where}, column margin"))
+
+    if hypothesis.needs_margin != (hypothesis.margin > 0):
+        problem = "is missing" if hypothesis.needs_margin else f"is of no use to the relation {relation!r}"
+        raise UserError(f"{where}, column margin", problem, _REMEDY)
+    if hypothesis.is_tested != bool(line["family"]):
+        problem = "is missing" if hypothesis.is_tested else f"is of no use to the relation {relation!r}"
+        raise UserError(f"{where}, column family", problem, _REMEDY)
+    return hypothesis
+
+
+def _read_margin(cell: str, where: str) -> float:
+    """A positive number, or 0 for an empty cell."""
+    try:
+        margin = float(cell or 0)
+    except ValueError:
+        raise UserError(where, f"{cell!r} is no number", _REMEDY) from None
+    if not 0 <= margin < float("inf"):
+        raise UserError(where, f"{cell!r} is no positive number", _REMEDY)
+    return margin
+
+
+def _read_comparison(line: Mapping[str, str], known: Mapping[str, Experiment], where: str) -> Comparison:
+    metric = _require(line["metric"], UNITS, f"{where}, column metric")
+    contrast = _read_contrast(line, "", metric, known, where)
+
+    interacts = line["relation"] == "interaction"
+    for field in ("minus_left", "minus_right"):
+        if interacts != bool(line[field]):
+            problem = "is missing" if interacts else "only interactions subtract a second pair"
+            raise UserError(f"{where}, column {field}", problem, _REMEDY)
+    return Comparison(contrast, _read_contrast(line, "minus_", metric, known, where) if interacts else None)
+
+
+def _read_contrast(
+    line: Mapping[str, str], prefix: str, metric: str, known: Mapping[str, Experiment], where: str
+) -> Contrast:
+    """The contrast whose columns begin with `prefix`."""
+    left = _find_row(line[f"{prefix}left"], known, f"{where}, column {prefix}left")
+    key = line[f"{prefix}right"]
+    if metric in ALPHA_METRICS and key:
+        raise UserError(f"{where}, column {prefix}right", f"{metric} is said of one row by itself", _REMEDY)
+
+    right = None if metric in ALPHA_METRICS else _find_row(key, known, f"{where}, column {prefix}right")
+    benchmarks: tuple[str, ...] = ()
+    if metric == "miou" and right is not None:
+        cell = line[f"{prefix}benchmarks"]
+        benchmarks = _read_benchmarks(cell, left, right, f"{where}, column {prefix}benchmarks")
+    paper_right = key if prefix else line["paper_right"] or key
+    return Contrast(left, right, paper_right, metric, benchmarks)
+
+
+def _read_benchmarks(cell: str, left: Experiment, right: Experiment, where: str) -> tuple[str, ...]:
+    """Those named in the cell; for ``all`` every one that both rows fill."""
+    if cell == "all":
+        return tuple(name for name in left.benchmarks if name in right.benchmarks)
+    names = tuple(dict.fromkeys(cell.split()))
+    for name in names or ("",):
+        _require(name, get_args(Benchmark), where)
+    return names
+
+
+def _require(value: str, known: Collection[_Name], where: str) -> _Name:
+    for name in known:
+        if name == value:
+            return name
+    raise UserError(where, f"{value!r} is unknown", f"take one of {', '.join(known)}; {_REMEDY}")
 
 
 def _find_row(key: str, known: Mapping[str, Experiment], where: str) -> Experiment:
     if key not in known:
         raise UserError(where, f"no experiment has the id {key!r}", "take an id of the experiment table")
     return known[key]
-
-
-def _choose_benchmarks(comparison: Comparison, cell: str) -> tuple[str, ...]:
-    """Those named in the cell (``all``: every one) that both rows fill; none where mIoU is not compared."""
-    if comparison.metric != "miou":
-        return ()
-    shared = tuple(name for name in comparison.left.benchmarks if name in comparison.right.benchmarks)
-    return shared if cell == "all" else tuple(name for name in cell.split() if name in shared)
-
-
-def find_pairs(claim: Claim, evidence: Evidence) -> pd.DataFrame:
-    """The effects of a claim in this run: columns `case` (rows and benchmark), `seed`, `effect`."""
-    frames = [_find_pairs_of(comparison, evidence) for comparison in claim.comparisons]
-    return pd.concat(frames, ignore_index=True)
-
-
-def _find_pairs_of(comparison: Comparison, evidence: Evidence) -> pd.DataFrame:
-    left = evidence.measure(comparison.left, comparison.metrics)
-    case = f"{comparison.left.id} {comparison.right.id} "
-
-    # A change already: there is nothing to compare it with.
-    if comparison.metric == "alpha_change":
-        return pd.DataFrame({"case": case, "seed": left["seed"], "effect": left["value"]})
-
-    right = evidence.measure(comparison.right, comparison.metrics)
-    joined = left.merge(right, on=["metric", "seed"], suffixes=("_left", "_right"))
-    effect = _get_effect(joined["value_left"], joined["value_right"], comparison.metric)
-    return pd.DataFrame({"case": case + joined["metric"], "seed": joined["seed"], "effect": effect})
-
-
-def _get_effect(left: pd.Series, right: pd.Series, metric: str) -> pd.Series:
-    """Left minus right; of counts the change in percent."""
-    return 100 * (left / right - 1) if metric in _COUNTED else left - right
-
-
-def find_paper_effects(claim: Claim, evidence: Evidence) -> pd.Series:
-    """The paper's own effects, one for each comparison and benchmark that it reports for both rows."""
-    effects = []
-    for comparison in claim.comparisons:
-        left, right = (
-            pd.Series([evidence.quote(row, metric) for metric in comparison.metrics], dtype=float)
-            for row in (comparison.left, comparison.right)
-        )
-        effects.append(_get_effect(left, right, comparison.metric).dropna())
-    return pd.concat(effects, ignore_index=True)
-
-
-def judge(claim: Claim, pairs: pd.DataFrame) -> tuple[str, float | None]:
-    """The verdict by `RULE` and the p-value behind it (None where nothing is tested)."""
-    effects = pairs["effect"].dropna()
-    if effects.empty:
-        return OPEN, None
-    if claim.relation == "stable":
-        return (HOLDS if effects.abs().max() <= STABLE else FAILS), None
-
-    sign = -1 if claim.relation == "less" else 1
-    if claim.metric in _COUNTED:
-        as_claimed = (sign * effects > 0).all() or (claim.relation == "not less" and (effects >= 0).all())
-        return (HOLDS if as_claimed else FAILS), None
-
-    # The test is one-sided, in the direction that the mean points to.
-    mean = sign * float(effects.mean())
-    p = _test(sign * effects if mean >= 0 else -sign * effects)
-    if mean < 0:
-        return (FAILS if p < SIGNIFICANCE else OPEN), p
-    if claim.relation == "not less":
-        return HOLDS, p
-    if claim.relation == "greater everywhere" and not (pairs.groupby("case")["effect"].mean() > 0).all():
-        return FAILS, p
-    return (HOLDS if p < SIGNIFICANCE else OPEN), p
-
-
-def _test(effects: pd.Series) -> float:
-    """P of a one-sided Wilcoxon signed-rank test that the effects are above zero; 1 where all are zero."""
-    return float(wilcoxon(effects, alternative="greater").pvalue) if (effects != 0).any() else 1.0
-
-
-def judge_claim(claim: Claim, evidence: Evidence) -> JudgedClaim:
-    """One claim beside the paper's evidence and this run's."""
-    pairs, paper = find_pairs(claim, evidence), find_paper_effects(claim, evidence)
-    verdict, p = judge(claim, pairs)
-
-    # The spread of the seeds' means, not of single pairs: benchmarks differ more than seeds do.
-    by_seed = pairs.groupby("seed")["effect"].mean()
-    effect = Cell(
-        mean=_get_number(pairs["effect"].mean()),
-        std=_get_number(by_seed.std()),
-        paper=_get_number(paper.mean()),
-        unit=_UNITS[claim.metric],
-    )
-
-    return JudgedClaim(
-        claim=claim,
-        effect=effect,
-        pairs=_count(pairs["effect"], claim),
-        paper_pairs=_count(paper, claim),
-        seeds=len(by_seed),
-        p=p,
-        verdict=verdict,
-    )
-
-
-def _get_number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _count(effects: pd.Series, claim: Claim) -> Tally:
-    """In how many pairs the claimed relation is seen."""
-    known = effects.dropna()
-    seen = {"less": known < 0, "not less": known >= 0, "stable": known.abs() <= STABLE}
-    return Tally(int(seen.get(claim.relation, known > 0).sum()), len(known))
-
-
-def build_claims_table(judged: Sequence[JudgedClaim]) -> Table:
-    """A row for each claim: the paper's evidence, this run's evidence, the verdict."""
-    return Table(
-        [
-            Column("claim", [row.claim.name for row in judged]),
-            Column("text", [row.claim.text for row in judged]),
-            Column("relation", [row.claim.relation for row in judged]),
-            Column("unit", [row.effect.unit for row in judged]),
-            Column("paper effect", [Cell(row.effect.paper) for row in judged], "+.3g"),
-            Column("paper pairs", [row.paper_pairs for row in judged]),
-            Column("effect", [Cell(row.effect.mean) for row in judged], "+.3g"),
-            Column("spread over seeds", [Cell(row.effect.std) for row in judged], ".3g"),
-            Column("pairs", [row.pairs for row in judged]),
-            Column("seeds", [Cell(row.seeds) for row in judged], "g"),
-            Column("p", [Cell(row.p) for row in judged], ".2g"),
-            Column("verdict", [row.verdict for row in judged]),
-        ]
-    )

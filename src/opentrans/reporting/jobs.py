@@ -22,21 +22,21 @@ class RuleCost:
     memory: float
 
 
-def read_costs_of_jobs(folder: Path, without: Iterable[str] = ()) -> list[RuleCost]:
-    """Sum ``{folder}/{rule}.tsv`` and ``{folder}/{rule}/*.tsv`` by rule; most processor time first.
+def read_costs_of_jobs(folders: Iterable[Path], without: Iterable[str] = ()) -> list[RuleCost]:
+    """Sum ``{folder}/{rule}.tsv`` and ``{folder}/{rule}/*.tsv`` by rule over all folders; most processor time first.
 
     A job that Snakemake ran several times counts each time. `without` names rules to leave out.
 
     Raises:
-        UserError: there is no such folder, or a file lacks a column.
+        UserError: a folder is not there, or a file lacks a column.
     """
-    require_folder(folder, "run the workflow first")
-
     rows: dict[str, list[tuple[float, float, float]]] = {}
-    for path in sorted(folder.rglob("*.tsv")):
-        rule = path.relative_to(folder).with_suffix("").parts[0]
-        if rule not in without:
-            rows.setdefault(rule, []).extend(_read_jobs(path))
+    for folder in folders:
+        require_folder(folder, "run the workflow first")
+        for path in sorted(folder.rglob("*.tsv")):
+            rule = path.relative_to(folder).with_suffix("").parts[0]
+            if rule not in without:
+                rows.setdefault(rule, []).extend(_read_jobs(path))
 
     costs = [
         RuleCost(rule, len(jobs), sum(job[0] for job in jobs), sum(job[1] for job in jobs), max(job[2] for job in jobs))

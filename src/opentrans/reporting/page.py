@@ -17,6 +17,7 @@ from opentrans.reporting.tidy import RUN_KEYS
 from opentrans.runs.find import name_config
 from opentrans.runs.layout import ResultsLayout
 from opentrans.runs.machine import describe_commit, describe_hardware, describe_versions
+from opentrans.runs.selection import CLAIM_FIGURES
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 
@@ -100,13 +101,17 @@ def render_report(
     commit = describe_commit()
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
+    # The claims come first, and what is drawn of them comes with them.
+    beside_claims = CLAIM_FIGURES if claims else {}
+
     return environment.get_template("report.html").render(
         profile=config.profile,
         config_file=ResultsLayout.of_profile(config.profile).folder / name_config(config)[0],
         comparable=config.profile == "paper",
         summary=summarize_results(results),
         tables=tables,
-        figures=figures,
+        leading=[figure for figure in figures if figure.name in beside_claims],
+        figures=[figure for figure in figures if figure.name not in beside_claims],
         claims=claims,
         costs=costs,
         total=sum_costs(costs),

@@ -115,13 +115,14 @@ def to_latex(table: Table, caption: str, label: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(table: Table, caption: str, name: str) -> str:
+def to_html(table: Table, caption: str, name: str, explanation: str = "") -> str:
     """A section of the report's page: a measured value and the paper's share a cell.
 
     Args:
         table: the numbers.
         caption: what stands above it.
         name: of the section, ``table1``; its title follows from it.
+        explanation: paragraphs that a reader may unfold.
     """
     printers = [_make_printer(column) for column in table.columns]
 
@@ -132,6 +133,7 @@ def to_html(table: Table, caption: str, name: str) -> str:
             name=name,
             title=get_section_title(name),
             caption=caption,
+            explanation=[paragraph for paragraph in explanation.split("\n\n") if paragraph],
             printers=printers,
             rows=list(zip(*(column.cells for column in table.columns), strict=True)),
             shows_paper=table.shows_paper,

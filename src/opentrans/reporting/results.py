@@ -101,3 +101,26 @@ def count_iterations(rounds: pd.DataFrame, logs: pd.DataFrame) -> pd.DataFrame:
     trained = logs.groupby(RUN_KEYS)["iteration"].max().reset_index(name="trained")
     total = trained.join(searched, on=["subnetwork", "seed"])
     return trained[RUN_KEYS].assign(value=total["trained"] + total["iterations"])
+
+
+def describe_pruning(rounds: pd.DataFrame, logs: pd.DataFrame) -> Measures:
+    """Rounds of pruning and the density that they led to, by run, from `read_rounds` and `read_logs`.
+
+    Of a target that was pruned while it trained its own log tells them; of any other run its subnetwork's.
+    """
+    pruned = rounds.groupby(["subnetwork", "seed"])["density"]
+    searched = pd.DataFrame({"rounds": pruned.apply(_count_rounds), "density": pruned.last()})
+    runs = logs[RUN_KEYS].drop_duplicates().join(searched, on=["subnetwork", "seed"])
+
+    if "density" in logs:
+        joint = logs.dropna(subset="density").groupby(RUN_KEYS)["density"]
+        own = pd.DataFrame({"rounds": joint.apply(_count_rounds), "density": joint.last()})
+        runs = runs.set_index(RUN_KEYS)
+        runs.update(own)
+        runs = runs.reset_index()
+    return _split(runs, ("rounds", "density"))
+
+
+def _count_rounds(densities: pd.Series) -> int:
+    """How many times it fell: a round has one density."""
+    return int(densities[densities < 1].nunique())

@@ -18,7 +18,7 @@ MEASURES = {
     2: ("training_flops",),
     3: ("params", "flops"),
     4: ("training_flops",),
-    8: ("training_iterations",),
+    8: ("training_iterations", "rounds", "density"),
     9: ("cka_vs_clip",),
 }
 # With which prefix the paper prints a measure.
@@ -28,6 +28,8 @@ TITLES = {
     "flops": "FLOPs",
     "training_flops": "Training FLOPs",
     "training_iterations": "Training iterations",
+    "rounds": "Rounds",
+    "density": "Density",
     "cka_vs_clip": "CKA to CLIP",
 }
 

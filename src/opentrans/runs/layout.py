@@ -19,16 +19,13 @@ INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE = "index.csv", "vocabulary.json", "
 TABLE_KINDS = ("csv", "md", "tex", "html")
 FIGURE_KINDS = ("svg", "png")
 SEED = re.compile(r"seed(\d+)")
+WORLDS = "worlds"  # holds the folders of the seeds, where each has a world and a teacher of its own
 RUN_REMEDY = "give a run's folder, for example results/mini/training/han/dense/none/seed0"
 
 
 @runtime_checkable
-class SubnetworkNames(Protocol):
-    """Whatever names a subnetwork: a `SubnetworkId`, a `RunId`, the workflow's wildcards (all text)."""
-
-    @property
-    def subnetwork(self) -> str:
-        """The recipe's name."""
+class SeedNames(Protocol):
+    """Whatever names a seed: a `WorldId`, a `RunId`, the workflow's wildcards (all text)."""
 
     @property
     def seed(self) -> int | str:
@@ -36,12 +33,26 @@ class SubnetworkNames(Protocol):
 
 
 @runtime_checkable
-class WarmUpNames(SubnetworkNames, Protocol):
-    """Whatever names a warm-up, or weights that alpha is fitted to; a `RunId` does."""
+class TargetNames(Protocol):
+    """Whatever names a target: a `RunId`, the workflow's wildcards."""
 
     @property
     def target(self) -> str:
         """The target's name."""
+
+
+@runtime_checkable
+class SubnetworkNames(SeedNames, Protocol):
+    """Whatever names a subnetwork: a `SubnetworkId`, a `RunId`, the workflow's wildcards."""
+
+    @property
+    def subnetwork(self) -> str:
+        """The recipe's name."""
+
+
+@runtime_checkable
+class WarmUpNames(SubnetworkNames, TargetNames, Protocol):
+    """Whatever names a warm-up, or weights that alpha is fitted to; a `RunId` does."""
 
 
 @runtime_checkable
@@ -121,6 +132,10 @@ class DataLayout:
         """Relative to the working directory."""
         return cls(Path("data", profile))
 
+    def of_seed(self, seed: int | str) -> "DataLayout":
+        """The data of one seed, where every seed has a world of its own."""
+        return DataLayout(self.folder / WORLDS / f"seed{seed}")
+
     @property
     def world(self) -> Path:
         """The mini world: data sets in their official layouts, and captioned images."""
@@ -173,10 +188,15 @@ class ResultsLayout:
         """Relative to the working directory."""
         return cls(Path("results", profile))
 
+    def of_seed(self, seed: int | str) -> "ResultsLayout":
+        """The results of one seed, where every seed has a world and a teacher of its own."""
+        return ResultsLayout(self.folder / WORLDS / f"seed{seed}")
+
     @property
     def configs(self) -> Path:
-        """The folder of the configurations that the results were made with."""
-        return self.folder / "config"
+        """The folder of the configurations that the results were made with; all seeds of a profile share it."""
+        is_of_seed = self.folder.parent.name == WORLDS
+        return (self.folder.parents[1] if is_of_seed else self.folder) / "config"
 
     def config(self, digest: str) -> Path:
         """A configuration, under a name made of its content."""
@@ -190,6 +210,10 @@ class ResultsLayout:
     def jobs(self) -> Path:
         """The folder of the time and memory of every job."""
         return self.folder / "benchmarks"
+
+    def find_job_folders(self) -> list[Path]:
+        """The folders of the time and memory of all jobs that ran: the profile's, and those of the seeds' worlds."""
+        return [self.jobs, *sorted(self.folder.glob(f"{WORLDS}/*/{self.jobs.name}"))]
 
     def job(self, job: str) -> Path:
         """Time and memory of a job, named as its log."""

@@ -12,15 +12,18 @@ from opentrans.config import Config
 from opentrans.runs.layout import (
     FIGURE_KINDS,
     TABLE_KINDS,
+    WILDCARDS,
     DataLayout,
     FitNames,
     ResultsLayout,
     RunNames,
+    SeedNames,
     SubnetworkNames,
+    TargetNames,
     WarmUpNames,
     name_recipe,
 )
-from opentrans.runs.table import Experiment, RunId, SubnetworkId, runs_of
+from opentrans.runs.table import Experiment, RunId, SubnetworkId, WorldId, runs_of
 
 TRAINING_SET = ("coco", "train")
 # The search reads plain prompts whatever the targets use.
@@ -45,6 +48,8 @@ ALPHA_FIGURES = {
     "figure7": "7: median of alpha during fine-tuning",
     "figure9": "9: alpha before and after",
 }
+# The first one of a report.
+CLAIM_FIGURES = {"forest": "all claims: effect, interval and verdict"}
 IMAGE_FIGURES = {"figure5": "5: predictions", "figure8": "8: more predictions"}
 
 
@@ -67,13 +72,17 @@ class Selection:
 
     @property
     def results(self) -> ResultsLayout:
-        """Where the results lie."""
+        """Where the results of the whole profile lie: tables, figures, reports."""
         return ResultsLayout.of_profile(self.config.profile)
 
-    @property
-    def data(self) -> DataLayout:
-        """Where the data lie."""
-        return DataLayout.of_profile(self.config.profile)
+    def get_results(self, names: SeedNames = WILDCARDS) -> ResultsLayout:
+        """Where the results of a seed lie: the profile's folder, but where every seed has a world of its own."""
+        return self.results.of_seed(names.seed) if self.config.has_worlds else self.results
+
+    def get_data(self, names: SeedNames = WILDCARDS) -> DataLayout:
+        """Where the data of a seed lie."""
+        data = DataLayout.of_profile(self.config.profile)
+        return data.of_seed(names.seed) if self.config.has_worlds else data
 
     # Runs.
 
@@ -84,11 +93,15 @@ class Selection:
 
     def get_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show, those of which they show nothing but costs included."""
-        return runs_of(self.experiments, tables, self.config.seeds)
+        return runs_of(self._get_rows(), tables, self.config.seeds)
 
     def get_evaluated_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show mIoU of."""
-        return runs_of(self.experiments, tables, self.config.seeds, evaluated_only=True)
+        return runs_of(self._get_rows(), tables, self.config.seeds, evaluated_only=True)
+
+    def _get_rows(self) -> list[Experiment]:
+        """The experiments that this profile does not leave out."""
+        return [row for row in self.experiments if row.id not in self.config.skip]
 
     def get_traced_runs(self) -> list[RunId]:
         """The evaluated runs of all tables whose alpha is followed in training."""
@@ -119,7 +132,7 @@ class Selection:
     @property
     def report_figures(self) -> list[str]:
         """The figures beside all tables."""
-        return [*self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
+        return [*CLAIM_FIGURES, *self.summary_figures, *ALPHA_FIGURES, *IMAGE_FIGURES]
 
     # What is shared by all runs.
 
@@ -138,40 +151,49 @@ class Selection:
         """The kinds of prompts that vocabularies are embedded with."""
         return sorted({SEARCH_PROMPTS, *(target.prompts for target in self.config.targets.values())})
 
+    # What is made once in every world. Without names these are patterns for the workflow.
+
     @property
-    def world(self) -> list[Path]:
+    def worlds(self) -> list[WorldId]:
+        """The seeds that have a world and a teacher of their own; the first one, where all seeds share both."""
+        return [WorldId(seed) for seed in (self.config.seeds if self.config.has_worlds else self.config.seeds[:1])]
+
+    def get_world(self, names: SeedNames = WILDCARDS) -> list[Path]:
         """The mini world's manifest, where the data sets are the mini world's."""
-        return [self.data.manifest] if uses_world(self.config) else []
+        return [self.get_data(names).manifest] if uses_world(self.config) else []
 
-    @property
-    def training_set(self) -> list[Path]:
+    def get_training_set(self, names: SeedNames = WILDCARDS) -> list[Path]:
         """The files that stand for the prepared training set."""
-        return self.data.prepared_files(*TRAINING_SET)
+        return self.get_data(names).prepared_files(*TRAINING_SET)
 
-    @property
-    def prepared(self) -> list[Path]:
+    def get_prepared(self, names: SeedNames = WILDCARDS) -> list[Path]:
         """The files that stand for all prepared data sets."""
-        return [path for dataset, split in self.sets for path in self.data.prepared_files(dataset, split)]
+        data = self.get_data(names)
+        return [path for dataset, split in self.sets for path in data.prepared_files(dataset, split)]
 
-    @property
-    def vocabularies(self) -> list[Path]:
+    def get_vocabularies(self, names: SeedNames = WILDCARDS) -> list[Path]:
         """Every prepared vocabulary, in the order of `sets`."""
-        return [self.data.vocabulary(dataset, split) for dataset, split in self.sets]
+        return [self.get_data(names).vocabulary(dataset, split) for dataset, split in self.sets]
 
-    @property
-    def texts(self) -> list[Path]:
+    def get_texts(self, names: SeedNames = WILDCARDS) -> list[Path]:
         """The embeddings of every vocabulary with every kind of prompts."""
-        return [self.results.text(prompts, *names) for prompts in self.prompts for names in self.sets]
+        results = self.get_results(names)
+        return [results.text(prompts, *part) for prompts in self.prompts for part in self.sets]
+
+    def get_profiled_text(self, names: TargetNames) -> Path:
+        """The training vocabulary's embeddings in the world in which a target's costs are counted: the first."""
+        results = self.get_results(self.worlds[0])
+        return results.text(self.config.targets[names.target].prompts, *TRAINING_SET)
 
     # What a run is made from.
 
     def get_train_text(self, names: WarmUpNames) -> Path:
         """The training vocabulary's embeddings with the prompts of the target."""
-        return self.results.text(self.config.targets[names.target].prompts, *TRAINING_SET)
+        return self.get_results(names).text(self.config.targets[names.target].prompts, *TRAINING_SET)
 
     def get_benchmark_text(self, names: WarmUpNames, benchmark: str) -> Path:
         """A benchmark's embeddings with the prompts of the target."""
-        return self.results.text(self.config.targets[names.target].prompts, benchmark, "val")
+        return self.get_results(names).text(self.config.targets[names.target].prompts, benchmark, "val")
 
     def get_benchmark_texts(self, names: WarmUpNames) -> list[Path]:
         """The embeddings of all benchmarks with the prompts of the target, in the configuration's order."""
@@ -184,12 +206,12 @@ class Selection:
     def get_match(self, names: SubnetworkNames) -> list[Path]:
         """The subnetwork whose layer densities a per-layer random mask copies."""
         match = self.config.subnetworks[names.subnetwork].match
-        return [self.results.subnetwork(SubnetworkId(match, int(names.seed)))] if match else []
+        return [self.get_results(names).subnetwork(SubnetworkId(match, int(names.seed)))] if match else []
 
     def get_shared_warm_up(self, names: WarmUpNames) -> list[Path]:
         """The warm-up of all freezing runs of a target with a subnetwork, where the target has one."""
         warms_up = self.config.targets[names.target].training.warmup_iterations > 0
-        return [self.results.warm_up(names)] if warms_up else []
+        return [self.get_results(names).warm_up(names)] if warms_up else []
 
     def get_warm_up(self, names: RunNames) -> list[Path]:
         """The warm-up that a run continues. One without freezing trains straight through the same iterations."""
@@ -197,7 +219,7 @@ class Selection:
 
     def get_fitted_weights(self, names: WarmUpNames) -> Path:
         """The weights that alpha is fitted to: after the warm-up, or the subnetwork's where there is none."""
-        return (self.get_shared_warm_up(names) or [self.results.subnetwork(names)])[0]
+        return (self.get_shared_warm_up(names) or [self.get_results(names).subnetwork(names)])[0]
 
     def get_weights_prefix(self, names: WarmUpNames) -> str:
         """Where the backbone's weights lie in `get_fitted_weights`."""
@@ -212,16 +234,16 @@ class Selection:
         return self._get_removed_weights(names, self.config.traces.weights)
 
     def _get_removed_weights(self, names: SubnetworkNames, weights: str) -> list[Path]:
-        return [self.results.subnetwork(names)] if weights == "before_mask" else []
+        return [self.get_results(names).subnetwork(names)] if weights == "before_mask" else []
 
     def get_fit(self, names: RunNames) -> Path:
         """The fits that a freeze plan chooses by; recipes with the same estimator and weights share them."""
         recipe = self.config.freezing[names.freeze]
-        return self.results.fit(names, recipe.weights, recipe.estimator)
+        return self.get_results(names).fit(names, recipe.weights, recipe.estimator)
 
     def get_plan(self, names: RunNames) -> list[Path]:
         """The freeze plan of a run, where it freezes."""
-        return [self.results.freeze_plan(names)] if self._freezes(names.freeze) else []
+        return [self.get_results(names).freeze_plan(names)] if self._freezes(names.freeze) else []
 
     def is_traced(self, names: RunNames) -> bool:
         """Whether alpha of a run is followed in training."""
@@ -241,7 +263,7 @@ class Selection:
 
     def get_subnetworks(self) -> list[Path]:
         """The subnetworks behind the configuration's tables, sorted."""
-        return sorted({self.results.subnetwork(run) for run in self.get_runs(self.config.tables)}, key=str)
+        return sorted({self.get_results(run).subnetwork(run) for run in self.get_runs(self.config.tables)}, key=str)
 
     def get_freeze_plans(self) -> list[Path]:
         """The freeze plans behind them; costs count them for runs that are not evaluated, too."""
@@ -249,30 +271,30 @@ class Selection:
 
     def get_checkpoints(self) -> list[Path]:
         """The finished runs behind them."""
-        return [self.results.checkpoint(run) for run in self.get_evaluated_runs(self.config.tables)]
+        return [self.get_results(run).checkpoint(run) for run in self.get_evaluated_runs(self.config.tables)]
 
     def get_evaluations(self, tables: Collection[int]) -> list[Path]:
         """The metrics that these tables need, on every benchmark."""
         runs, benchmarks = self.get_evaluated_runs(tables), self.config.benchmarks
-        return [self.results.evaluation(benchmark, run) for run in runs for benchmark in benchmarks]
+        return [self.get_results(run).evaluation(benchmark, run) for run in runs for benchmark in benchmarks]
 
     def get_costs(self, tables: Collection[int]) -> list[Path]:
         """The costs that these tables need; a target that is pruned while it trains has none (its density changes)."""
-        runs = self.get_runs(tables)
-        return [self.results.costs(run) for run in runs if self.config.subnetworks[run.subnetwork].method != "joint"]
+        runs = [run for run in self.get_runs(tables) if self.config.subnetworks[run.subnetwork].method != "joint"]
+        return [self.get_results(run).costs(run) for run in runs]
 
     def get_comparisons(self, tables: Iterable[int]) -> list[Path]:
         """The comparisons of backbones with CLIP, where one of these tables shows them."""
         shown = [number for number in tables if number in COMPARING_TABLES]
-        return [self.results.cka(run) for run in self.get_runs(shown)]
+        return [self.get_results(run).cka(run) for run in self.get_runs(shown)]
 
     def get_rounds(self, tables: Collection[int]) -> list[Path]:
         """The courses of the searches behind the evaluated runs of these tables."""
-        return [self.results.rounds(subnetwork) for subnetwork in self._get_searched(tables)]
+        return [self.get_results(subnetwork).rounds(subnetwork) for subnetwork in self._get_searched(tables)]
 
     def get_layers(self, tables: Collection[int]) -> list[Path]:
         """The densities of the layers of the same subnetworks."""
-        return [self.results.layers(subnetwork) for subnetwork in self._get_searched(tables)]
+        return [self.get_results(subnetwork).layers(subnetwork) for subnetwork in self._get_searched(tables)]
 
     def _get_searched(self, tables: Collection[int]) -> list[SubnetworkId]:
         runs = self.get_evaluated_runs(tables)
@@ -280,7 +302,7 @@ class Selection:
 
     def get_training_logs(self, tables: Collection[int]) -> list[Path]:
         """The training logs of the evaluated runs of these tables."""
-        return [self.results.training_log(run) for run in self.get_evaluated_runs(tables)]
+        return [self.get_results(run).training_log(run) for run in self.get_evaluated_runs(tables)]
 
     def get_counted_rounds(self, tables: Iterable[int]) -> list[Path]:
         """The courses of the searches, where one of these tables counts iterations."""
@@ -292,11 +314,21 @@ class Selection:
 
     def get_traces(self) -> list[Path]:
         """Alpha in training, of every traced run."""
-        return [self.results.alphas(run) for run in self.get_traced_runs()]
+        return [self.get_results(run).alphas(run) for run in self.get_traced_runs()]
 
     def get_predictions(self) -> list[Path]:
         """The predictions that are drawn."""
-        return [self.results.prediction(self.config.figures.benchmark, run) for run in self.get_shown_runs()]
+        return [self.get_results(run).prediction(self.config.figures.benchmark, run) for run in self.get_shown_runs()]
+
+    def get_job_folders(self) -> list[str]:
+        """The folders of the time and memory of every job: the profile's, and those of the seeds' worlds."""
+        layouts = [self.results, *(self.get_results(names) for names in self.worlds)]
+        return list(dict.fromkeys(str(layout.jobs) for layout in layouts))
+
+    def get_shown_data(self) -> list[Path]:
+        """The files that stand for the prepared benchmark whose images are drawn."""
+        shown = self.get_shown_runs()
+        return self.get_data(shown[0]).prepared_files(self.config.figures.benchmark, "val") if shown else []
 
     def get_tables(self, numbers: Iterable[int], kinds: Sequence[str] = TABLE_KINDS) -> list[Path]:
         """The files of these tables."""

@@ -32,6 +32,13 @@ class RunId:
 
 
 @dataclass(frozen=True, order=True)
+class WorldId:
+    """The seed that a world and a teacher are drawn from, where every seed has its own."""
+
+    seed: int
+
+
+@dataclass(frozen=True, order=True)
 class SubnetworkId:
     """The names that identify a subnetwork; every run that starts from it shares it."""
 
@@ -81,6 +88,9 @@ def read_experiments(path: Path, config: "Config") -> list[Experiment]:
         ids.add(row.id)
         labels.add((row.table, row.row))
 
+    for name in config.skip:
+        if name not in ids:
+            raise UserError("config: skip", f"{path} has no experiment {name!r}", "name an id of the experiment table")
     return experiments
 
 

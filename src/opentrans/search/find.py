@@ -19,6 +19,9 @@ from opentrans.search.search import Search
 from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
 
+# The methods that train the student, all through the same iterations.
+SEARCHING = ("imp", "random_distilled", "distill")
+
 
 def find_subnetwork(
     recipe: SubnetworkRecipe,
@@ -31,7 +34,7 @@ def find_subnetwork(
     checkpoints: CheckpointFolder | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> tuple[Subnetwork, list[RoundRow]]:
-    """Search (``imp``, ``distill``) or make (``dense``, ``random``) a subnetwork of the teacher's trunk.
+    """Search (``imp``), train (``random_distilled``, ``distill``) or make (``dense``, ``random``) a subnetwork.
 
     ``joint`` gives the dense start of a training run that prunes its target while it trains.
 
@@ -41,7 +44,7 @@ def find_subnetwork(
         text: embeddings of the training vocabulary.
         data: the training images; they decide the whole course of the search, together with `recipe`.
         seed: draws the random masks.
-        match: the subnetwork whose layers' densities ``random`` with ``layout: per_layer`` copies.
+        match: the subnetwork whose density a random mask copies: in all, or of each layer with ``layout: per_layer``.
         workers: data loading processes.
         checkpoints: where a search saves its state every `recipe.checkpoint_every` iterations, and resumes from.
         identity: what must agree between a saved state and the search that resumes it.
@@ -54,8 +57,11 @@ def find_subnetwork(
         Interrupted: a signal came in; the state after the iteration is saved.
     """
     metadata = {"method": recipe.method, "recipe": recipe.model_dump_json(), "seed": str(seed)}
-    if recipe.method in ("imp", "distill"):
+    if recipe.method in SEARCHING:
         search = Search(recipe, teacher, text, data, workers, checkpoints, identity)
+        if recipe.method == "random_distilled":
+            masks = _draw_masks(recipe, search.student.backbone, seed, match)
+            search.remove({name: mask.to(teacher.device) for name, mask in masks.items()})
         search.run()
         return Subnetwork.of_backbone(search.student.backbone, search.masks, metadata, search.removed), search.log
 
@@ -68,12 +74,15 @@ def _draw_masks(
     recipe: SubnetworkRecipe, backbone: ClipBackbone, seed: int, match: Subnetwork | None
 ) -> dict[str, Tensor]:
     shapes = {name: tuple(weight.shape) for name, weight in get_prunable(backbone).items()}
-    if recipe.layout == "global":
+    if match is None:
+        if recipe.layout == "per_layer":
+            raise UserError(
+                "recipe with layout per_layer", "no subnetwork to match is given", "give its file with --match"
+            )
         total = sum(math.prod(shape) for shape in shapes.values())
         return random_masks(shapes, count_remaining(total, recipe.density), seed)
 
-    if match is None:
-        raise UserError("recipe with layout per_layer", "no subnetwork to match is given", "give its file with --match")
     # To a copy, only to see that it fits.
     match.apply_to(copy.deepcopy(backbone), "the subnetwork to match")
-    return random_masks(shapes, {name: int(match.masks[name].sum()) for name in shapes}, seed)
+    n_kept = {name: int(match.masks[name].sum()) for name in shapes}
+    return random_masks(shapes, n_kept if recipe.layout == "per_layer" else sum(n_kept.values()), seed)

@@ -30,7 +30,11 @@ from opentrans.training.steps import Stepper
 
 
 class Search:
-    """A running search; with method ``distill`` it trains through the same iterations and prunes nothing."""
+    """A running search.
+
+    With method ``distill`` it trains through the same iterations and prunes nothing; with ``random_distilled``, too, at
+    the mask that `remove` was given before.
+    """
 
     def __init__(
         self,
@@ -78,10 +82,10 @@ class Search:
         self.keeper.apply()
 
     def run(self) -> None:
-        """Train and prune round by round, then recover at the final density; resumes from a saved state."""
+        """Prune and train round by round, then recover at the final density; resumes from a saved state."""
         self.resume()
         total = sum(weight.numel() for weight in self.weights.values())
-        rounds = plan_rounds(total, self.recipe.prune_share, self.recipe.density)
+        rounds = plan_rounds(total, self.recipe.prune_share, self.recipe.density, self.recipe.order)
         iterations = self.recipe.iterations * len(rounds) + self.recipe.recovery_iterations
         bar = tqdm(total=iterations, desc=self.recipe.method, file=sys.stderr, mininterval=5)
 
@@ -90,13 +94,22 @@ class Search:
 
             # A row of the log is a round that is over.
             for n_kept in rounds[len(self.log) :]:
-                loss = self.train(self.recipe.iterations, progress, stop)
-                if self.recipe.method == "imp":
-                    self.prune(n_kept)
-                self.note(loss)
+                self.note(self.complete_round(n_kept, progress, stop))
 
             if self.recipe.recovery_iterations and len(self.log) == len(rounds):
                 self.note(self.train(self.recipe.recovery_iterations, progress, stop))
+
+    def complete_round(self, n_kept: int, progress: tqdm, stop: Stop) -> float:
+        """One round, or the rest of it, which leaves `n_kept` weights where it prunes; returns its mean loss."""
+        prunes, first = self.recipe.method == "imp", self.recipe.order == "prune_first"
+
+        # A round that was interrupted has pruned already: nothing is saved before its first iteration.
+        if prunes and first and self.round_iterations == 0:
+            self.prune(n_kept)
+        loss = self.train(self.recipe.iterations, progress, stop)
+        if prunes and not first:
+            self.prune(n_kept)
+        return loss
 
     def note(self, loss: float) -> None:
         """Log the end of a round and begin the next."""
@@ -104,9 +117,11 @@ class Search:
         self.round_iterations, self.round_loss = 0, 0.0
 
     def prune(self, n_kept: int) -> None:
-        """End a round: remove the smallest weights until `n_kept` remain."""
-        masks = prune_smallest(self.weights, self.masks, count_kept(self.masks) - n_kept)
+        """Remove the smallest weights until `n_kept` remain."""
+        self.remove(prune_smallest(self.weights, self.masks, count_kept(self.masks) - n_kept))
 
+    def remove(self, masks: dict[str, Tensor]) -> None:
+        """Hold `masks` from now on, which keep no weight that is gone, and note the values of those that go."""
         # Weights removed in earlier rounds are zero by now and keep the value noted then.
         for name, weight in self.weights.items():
             self.removed[name] += weight.detach().masked_fill(masks[name], 0)

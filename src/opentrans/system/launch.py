@@ -2,6 +2,7 @@
 
 The workflow passes a rule's GPU resource. Processes are never more than the machine's GPUs; with one or none the
 command runs here. Results do not depend on the number (see `opentrans.training.devices`), only the time does.
+The devices are leased (`opentrans.system.leases`), so that jobs side by side never share one; with 0 GPUs none is.
 
 The exit status is the command's own: ``torchrun`` alone answers every end but success with 1. A signal is passed on to
 all processes, which save and end; they also end when this one is killed.
@@ -12,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 
+from opentrans.system.leases import VISIBLE, get_lock_folder, lease_devices, list_devices
 from opentrans.system.signals import INTERRUPTED_STATUS, LAUNCHER, Interrupted, catch_signals
 
 QUIET = {"LOGLEVEL": "CRITICAL"}  # of torchrun: the command says itself in one line what is wrong
@@ -23,6 +25,16 @@ def count_gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def lease_gpus(wanted: int) -> int:
+    """Take up to `wanted` GPUs, and show this process and its children no others; how many it got."""
+    present = count_gpus() if wanted else 0
+    devices = list_devices(present)
+    number = min(wanted, len(devices))
+    if number:
+        os.environ[VISIBLE] = ",".join(lease_devices(devices, number, get_lock_folder()))
+    return number
 
 
 def run_processes(processes: int, words: Sequence[str]) -> int:
@@ -66,7 +78,7 @@ def launch_command(arguments: Sequence[str]) -> None:
 
     try:
         with catch_signals():
-            processes = min(wanted, count_gpus()) if wanted > 1 else wanted
+            processes = lease_gpus(wanted)
             if processes > 1:
                 sys.exit(run_processes(processes, arguments[1:]))
     except Interrupted as end:

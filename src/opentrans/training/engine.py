@@ -12,14 +12,14 @@ from tqdm import tqdm
 from opentrans.config import TrainingConfig
 from opentrans.errors import UserError
 from opentrans.models.target import Target
-from opentrans.pruning.masks import MaskKeeper
+from opentrans.pruning.masks import MaskKeeper, compute_density
 from opentrans.system.files import write_csv
 from opentrans.system.signals import defer_signals
 from opentrans.training.bad_batch import NotFinite, record_bad_batch
 from opentrans.training.checkpoint import Checkpoint, check_identity, load_checkpoint, restore, save_checkpoint
 from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData, collate
-from opentrans.training.joint_pruning import JointPruning
+from opentrans.training.joint_pruning import JointPruning, find_masks
 from opentrans.training.schedule import build_optimizer, get_learning_rate
 from opentrans.training.snapshots import Snapshots
 from opentrans.training.steps import Stepper
@@ -87,9 +87,16 @@ class TrainingRun:
             raise UserError(path, problem, "delete it and start this run afresh")
 
     def prune(self) -> None:
-        """End a pruning round, where the target is pruned while it trains and one is due."""
+        """Prune where the target is pruned while it trains and a round's pruning is due."""
         if self.pruning is not None:
             self.keeper = self.pruning.prune(self.target.backbone, self.iteration) or self.keeper
+
+    def note(self, lr: float, terms: Mapping[str, float]) -> None:
+        """Add a line to the log: iteration, learning rate, loss and its terms, the density where it changes."""
+        line = {"iteration": self.iteration, "lr": lr, "loss": sum(terms.values())} | terms
+        if self.pruning is not None:
+            line["density"] = compute_density(find_masks(self.target.backbone))
+        self.log.append(line)
 
 
 def complete_run(
@@ -133,6 +140,8 @@ def train(run: TrainingRun, until: int, checkpoints: CheckpointFolder) -> None:
         Interrupted: a signal came in; the state after the iteration is saved.
     """
     run.target.train()
+    if run.iteration == 0:
+        run.prune()
     steps = range(run.iteration, until)
     examples = run.stepper.load(steps, run.workers)
     run.snapshots.take(run.iteration, run.target.backbone)
@@ -145,12 +154,12 @@ def train(run: TrainingRun, until: int, checkpoints: CheckpointFolder) -> None:
             except NotFinite as error:
                 raise record_bad_batch(run.data, iteration, run.settings.batch_size, error, checkpoints) from None
             run.iteration = iteration + 1
+            ends_round = run.pruning is not None and run.iteration % run.pruning.every == 0
+            if run.iteration % run.settings.log_every == 0 or run.iteration == until or ends_round:
+                run.note(get_learning_rate(run.settings.optimizer, iteration), terms)
+
             run.prune()
             run.snapshots.take(run.iteration, run.target.backbone)
-
-            if run.iteration % run.settings.log_every == 0 or run.iteration == until:
-                lr = get_learning_rate(run.settings.optimizer, iteration)
-                run.log.append({"iteration": run.iteration, "lr": lr, "loss": sum(terms.values())} | terms)
 
             # The last iteration needs no checkpoint of its own: it is the output.
             due = run.iteration % run.settings.checkpoint_every == 0 and run.iteration < until

@@ -1,14 +1,16 @@
 """The seven data sets: who reads them, and how large they officially are."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from opentrans.config import DataConfig
 from opentrans.data.downloads import DOWNLOADS, Download, get_download_folder
 from opentrans.data.sources.ade150 import Ade150
 from opentrans.data.sources.ade847 import Ade847
-from opentrans.data.sources.base import COMPLETE, WORLD_MARKER, Source, check_count
+from opentrans.data.sources.base import COMPLETE, WORLD_MARKER, Item, Source, check_count
 from opentrans.data.sources.cityscapes import Cityscapes
 from opentrans.data.sources.coco import CocoPanoptic
 from opentrans.data.sources.pascal import PascalContext59, PascalContext459, Voc2012
@@ -50,7 +52,7 @@ def find_download(dataset: str, config: DataConfig) -> Path:
 
 
 def open_source(dataset: str, split: str, config: DataConfig) -> Source:
-    """Open the official download of a prepared `split` (``train``, ``val``), check its size, keep `config.max_images`.
+    """Open the official download of a prepared `split` (``train``, ``val``), check its size, keep the subset asked for.
 
     Raises:
         UserError: unknown data set or split, missing files, a count that is not the official one (unless
@@ -68,7 +70,25 @@ def open_source(dataset: str, split: str, config: DataConfig) -> Source:
         if len(source.vocabulary) != entry.classes and not config.allow_subset:
             raise UserError(folder, f"{len(source.vocabulary)} classes found, officially {entry.classes}", COMPLETE)
 
-    if config.max_images is not None and len(source.items) > config.max_images:
-        source.items = source.items[: config.max_images]
+    kept = choose_items(source.items, split, config)
+    if len(kept) < len(source.items):
+        source.items = kept
         source.known = None
     return source
+
+
+def choose_items(items: tuple[Item, ...], split: str, config: DataConfig) -> tuple[Item, ...]:
+    """The items that the configuration keeps of a split: all, the first, or a random choice of the training set.
+
+    The choice is that of the smallest hashes of seed and image id. So it depends on neither library nor platform, and
+    a larger choice holds every smaller one of the same seed.
+    """
+    if split == "train" and config.train_images is not None:
+        drawn = sorted((item.image_id for item in items), key=partial(_draw, config.subset_seed))
+        chosen = {*drawn[: config.train_images]}
+        items = tuple(item for item in items if item.image_id in chosen)
+    return items[: config.max_images]
+
+
+def _draw(seed: int, image_id: str) -> bytes:
+    return hashlib.sha256(f"{seed} {image_id}".encode()).digest()
