@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 Triple = tuple[Tensor, Tensor, Tensor]
 
-# The released code gives its loss, a mean of squared products that starts at about 1, the weight 2. Eq. 3 and 4 are sums
-# over the N regions of an image, N times as large, so that the same part of the whole loss is 2 / N. COCO's panoptic
-# annotations have about ten regions an image.
+# The released code gives its loss, a mean of squared products that starts at about 1, the weight 2. Eq. 3 and 4 are
+# sums over the N regions of an image, N times as large, so that the same part of the whole loss is 2 / N. COCO's
+# panoptic annotations have about ten regions an image.
 _RELEASED_WEIGHT, _TYPICAL_REGIONS = 2.0, 10
 DEFAULT_WEIGHTS = {
     "tgkd": _RELEASED_WEIGHT / _TYPICAL_REGIONS,
@@ -113,7 +113,8 @@ def mean_over_images(
 class DistillationLoss(nn.Module):
     """A loss of `DISTILLATION_LOSSES` by name, called with a batch's (V, R, T) triples.
 
-    ``tgkd`` and ``vgkd`` are means over the images that have regions, ``tgkd_released`` is one mean over the batch. Only ``tgkd_released`` has a parameter: the learned gain g, initially 1.
+    ``tgkd`` and ``vgkd`` are means over the images that have regions, ``tgkd_released`` is one mean over the batch.
+    Only ``tgkd_released`` has a parameter: the learned gain g, initially 1.
     """
 
     def __init__(self, name: str) -> None:

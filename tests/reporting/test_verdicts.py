@@ -209,3 +209,12 @@ def test_the_needed_seeds_are_the_least_that_reach_80_percent():
 # A textbook value: 34 pairs find half a standard deviation with 80% (Cohen 1988, two-sided 5%).
 def test_the_needed_seeds_are_those_of_the_textbook():
     assert find_needed_seeds(0.5, 1.0, 0.05, GREATER) == 34
+
+
+@pytest.mark.parametrize(
+    ("effect", "spread", "size", "seeds"),
+    [(5.11, 1.32, 7, 5), (2.51, 2.03, 7, 12), (0.957, 0.75, 7, 12), (0.714, 0.75, 9, 19), (0.55, 3.22, 9, 452)],
+)
+def test_the_needed_seeds_are_those_that_the_study_was_planned_with(effect, spread, size, seeds):
+    """Worked out apart from this code, at the strictest step of Holm's method in a family of `size`."""
+    assert find_needed_seeds(effect, spread, SIGNIFICANCE / size, GREATER) == seeds

@@ -16,6 +16,8 @@ from opentrans.config.values import (
     Share,
 )
 
+_ONLY_DEEPLABV3 = ("multi_grid", "counted_stride", "counted_classifier")
+
 
 class OptimizerConfig(Section):
     """SGD or AdamW with a step schedule. `milestones` are iterations; `lr` is multiplied by `gamma` at each."""
@@ -33,11 +35,11 @@ class OptimizerConfig(Section):
 class SubnetworkRecipe(Section):
     """How a subnetwork is found. Defaults are Algorithm 1's (p = 10%, density s = 10%, lr 1e-4, no schedule).
 
-    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask (`layout: global`) or one for
-    each layer (`layout: per_layer`), as dense as the subnetwork `match`, or else `density`; `random_distilled` draws
-    such a mask first, and then trains it through the same iterations as `imp`, the fair control of a search; `distill`
-    runs the same iterations without pruning; `joint` searches nothing: the target itself is pruned while it trains on
-    its own losses, `iterations` between rounds, which replaces fine-tuning (Table 6).
+    `method`: `dense` keeps the teacher's trunk; `imp` is Algorithm 1; `random` draws a mask (`layout: global`) or one
+    for each layer (`layout: per_layer`), as dense as the subnetwork `match`, or else `density`; `random_distilled`
+    draws such a mask first, and then trains it through the same iterations as `imp`, the fair control of a search;
+    `distill` runs the same iterations without pruning; `joint` searches nothing: the target itself is pruned while it
+    trains on its own losses, `iterations` a round, which replaces fine-tuning (Table 6).
     `order`: a round prunes and then trains, so that the last mask is trained, too (`prune_first`, as the paper's count
     of iterations says), or trains and then prunes (`train_first`); see `opentrans.pruning.magnitude.plan_rounds`.
     `iterations` is t; `recovery_iterations` train on at the final density. `batch_size` counts images,

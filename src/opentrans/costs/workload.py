@@ -44,7 +44,7 @@ class Work:
 
 
 def count_rounds(recipe: SubnetworkRecipe) -> int:
-    """Rounds of Algorithm 1 in closed form: 21 at 10% of the remaining weights a round, to 10% (``train_first``: 22)."""
+    """Rounds of Algorithm 1 in closed form: 21 at 10% a round, to 10% (22 if it trains first)."""
     # Rounded, so that an exact power is not taken for one round more or less.
     exact = round(math.log(recipe.density) / math.log(1 - recipe.prune_share), 9)
     return max(1, math.floor(exact)) if recipe.order == "prune_first" else math.ceil(exact)

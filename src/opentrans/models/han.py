@@ -47,9 +47,9 @@ class Han(Target):
 
         # Only where they are used: a parameter without gradient would stop distributed training.
         self.distillation_weight = get_distillation_weight(settings)
-        distills = settings.distillation is not None and self.distillation_weight > 0
-        self.distillation = DistillationLoss(settings.distillation) if distills else None
-        outputs = settings.decoder_layers + 1 if distills else 0
+        loss = settings.distillation if self.distillation_weight > 0 else None
+        self.distillation = None if loss is None else DistillationLoss(loss)
+        outputs = 0 if loss is None else settings.decoder_layers + 1
         self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
         self.classifier = TextClassifier(train_text)
@@ -101,7 +101,8 @@ class Han(Target):
             triples.append((student[chosen], regions.embeddings[matched], texts[regions.classes[matched]]))
 
         n_described = len([student for student, _, _ in triples if len(student)])
-        return loss(triples) * (n_described / len(students) * batch.share)
+        total: Tensor = loss(triples) * (n_described / len(students) * batch.share)
+        return total
 
     @torch.no_grad()
     def predict(
@@ -113,7 +114,7 @@ class Han(Target):
 
 
 def get_distillation_weight(settings: TargetConfig) -> float:
-    """The weight of a target's distillation loss: the setting, or the one that belongs to the kind; 0 without a kind."""
+    """The weight of a target's distillation loss: the setting, or the one that belongs to the loss; 0 without one."""
     if settings.distillation is None:
         return 0.0
     if settings.distillation_weight is None:

@@ -6,6 +6,7 @@ head that is no model of its own differs between its versions.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,7 +23,7 @@ _GAIN_OF_JOINT_PROJECTION = math.sqrt(1 / 2)
 
 
 @torch.no_grad()
-def initialize_head(head: nn.Module, offset_scale: float = 1.0) -> None:
+def initialize_head(head: Any, offset_scale: float = 1.0) -> None:
     """Draw the weights of a pixel decoder and a masked-attention decoder anew, from torch's global generator.
 
     Args:
@@ -60,14 +61,14 @@ def initialize_head(head: nn.Module, offset_scale: float = 1.0) -> None:
                     part.reset_parameters()  # the mask MLP has torch's own start: smaller weights, some bias
 
 
-def _initialize_feedforward(layer: nn.Module) -> None:
+def _initialize_feedforward(layer: Any) -> None:
     """Xavier's weights, and the bias that torch gives a linear layer."""
     for linear in (layer.fc1, layer.fc2):
         linear.reset_parameters()
         nn.init.xavier_uniform_(linear.weight)
 
 
-def _initialize_query_attention(layer: nn.Module) -> None:
+def _initialize_query_attention(layer: Any) -> None:
     """Attention of queries to the maps and to each other; biases are zero already, or become so."""
     nn.init.xavier_uniform_(layer.cross_attn.in_proj_weight)
     nn.init.zeros_(layer.cross_attn.in_proj_bias)
@@ -91,7 +92,7 @@ def make_offset_grid(heads: int, levels: int, points: int, scale: float = 1.0) -
     return (directions[:, None, None] * distances[:, None]).expand(heads, levels, points, 2)
 
 
-def _initialize_deformable_attention(module: nn.Module, offset_scale: float) -> None:
+def _initialize_deformable_attention(module: Any, offset_scale: float) -> None:
     """Offsets start as the grid and attention as the mean, whatever the input; values are Xavier's already."""
     grid = make_offset_grid(module.n_heads, module.n_levels, module.n_points, offset_scale)
     nn.init.zeros_(module.sampling_offsets.weight)

@@ -10,8 +10,8 @@ from opentrans import __version__
 from opentrans.config.loading import REPOSITORY
 
 PACKAGES = (
-    "torch", "torchvision", "open_clip_torch", "transformers", "numpy", "scipy", "pandas", "weightwatcher",
-    "ptflops", "matplotlib", "snakemake", "dvc",
+    "torch", "torchvision", "open_clip_torch", "transformers", "numpy", "scipy", "statsmodels", "pandas",
+    "weightwatcher", "ptflops", "matplotlib", "snakemake", "dvc",
 )  # fmt: skip
 
 

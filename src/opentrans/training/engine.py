@@ -93,7 +93,7 @@ class TrainingRun:
 
     def note(self, lr: float, terms: Mapping[str, float]) -> None:
         """Add a line to the log: iteration, learning rate, loss and its terms, the density where it changes."""
-        line = {"iteration": self.iteration, "lr": lr, "loss": sum(terms.values())} | terms
+        line = {"iteration": self.iteration, "lr": lr, "loss": sum(terms.values()), **terms}
         if self.pruning is not None:
             line["density"] = compute_density(find_masks(self.target.backbone))
         self.log.append(line)

@@ -36,7 +36,7 @@ class JointPruning:
         return min(begun, len(self.n_kept))
 
     def prune(self, backbone: nn.Module, iteration: int) -> MaskKeeper | None:
-        """Prune if a round's pruning is due after so many iterations: the keeper of the new masks, which are applied."""
+        """Prune if that is due after so many iterations: the keeper of the new masks, which are applied."""
         number = self.count_rounds(iteration)
         if not number or (iteration and number == self.count_rounds(iteration - 1)):
             return None
