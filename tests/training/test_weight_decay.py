@@ -54,9 +54,10 @@ NAMES = {
         BACKBONE_DECAYS
         + MASK_HEAD_DECAYS
         + """
+query_head.[weight bias]
 class_head.[weight bias]
 auxiliary_heads.*.[weight bias]
-student_head.[weight bias]
+student_heads.*.[weight bias]
 classifier.[no_object log_scale]
 """,
     ),

@@ -74,14 +74,14 @@ def count_target_costs(config: Config, name: str, teacher: ClipSource, classes: 
     }
 
 
-def count_all_targets(config: Config, classes: int) -> dict[str, Any]:
-    """The costs of every target, built around CLIP with initial weights, and what they were counted with."""
+def count_all_targets(config: Config, classes: int, names: Sequence[str]) -> dict[str, Any]:
+    """The costs of the targets `names`, built around CLIP with initial weights, and what they were counted with."""
     teacher = make_teacher(get_architecture(config.teacher.architecture), 0)
     return {
         "classes": classes,
         "image_size": list(config.costs.image_size),
         "density": config.subnetworks["ours"].density,
-        "targets": {name: count_target_costs(config, name, teacher, classes) for name in sorted(config.targets)},
+        "targets": {name: count_target_costs(config, name, teacher, classes) for name in names},
     }
 
 
