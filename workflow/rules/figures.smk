@@ -1,12 +1,12 @@
 rule plot_claims:
     input:
-        claims=RESULTS.collected("claims"),
+        claims=PROFILE.collected("claims"),
     output:
         mark_figures(CLAIM_FIGURES),
     log:
-        RESULTS.log("plot_claims"),
+        PROFILE.log("plot_claims"),
     benchmark:
-        RESULTS.job("plot_claims")
+        PROFILE.job("plot_claims")
     conda:
         "../envs/tables.yaml"
     threads: 1
