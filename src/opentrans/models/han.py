@@ -52,7 +52,7 @@ class Han(Target):
         outputs = 0 if loss is None else settings.decoder_layers + 1
         self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
-        self.classifier = TextClassifier(train_text)
+        self.classifier = TextClassifier(train_text, no_object_std=settings.no_object_std)
         self.criterion = SetCriterion(config, settings.ignore_matched_share)
 
     def _decode(self, images: Float[Tensor, "b 3 h w"]) -> MaskOutputs:
