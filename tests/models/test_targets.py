@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from model_samples import make_batch, make_settings, split_batch
 from torch.nn import functional as F
 
+from builders import draw_directions
 from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import TargetConfig
 from opentrans.distillation import DEFAULT_WEIGHTS, DistillationLoss
+from opentrans.models.grounding import grounding_loss
 from opentrans.models.han import get_distillation_weight
 from opentrans.models.mask2former import SetCriterion
 from opentrans.models.registry import build_target
@@ -147,6 +151,25 @@ def test_hans_distillation_by_a_loop_over_outputs_and_images(make_target, determ
             triples.append((students, regions.embeddings[rows], texts[regions.classes[rows]]))
         total += DistillationLoss(kind)(triples)
     torch.testing.assert_close(target.loss(batch)["distillation"], 3 * total)
+
+
+def test_hans_grounding_is_that_of_every_outputs_class_embeddings(make_target, deterministic):
+    target, batch = make_target("han", grounding_weight=2.0).eval(), make_batch(3)
+    batch.words = [draw_directions(count, count) for count in (2, 0, 3)]
+    outputs, scale = target._decode(batch.images), target.classifier.log_scale.exp()
+    total = 0.0
+    for states, head in zip(outputs.queries, [*target.auxiliary_heads, target.class_head], strict=True):
+        embeddings = head(target.query_head(states).relu())
+        # Queries are matched in order: two of each image.
+        total += grounding_loss(batch.words, [embedding[:2] for embedding in embeddings], scale)
+    torch.testing.assert_close(target.loss(batch)["grounding"], 2 * total)
+    torch.testing.assert_close(target.loss(replace(batch, share=0.5))["grounding"], total)
+
+
+def test_without_its_weight_han_needs_no_words(make_target):
+    assert "grounding" not in make_target("han").train().loss(make_batch())
+    with pytest.raises(ValueError, match="needs the words"):
+        make_target("han", grounding_weight=2.0).train().loss(make_batch())
 
 
 def test_hans_class_logits_by_the_authors_order_of_layers(make_target):

@@ -47,3 +47,9 @@ def test_an_overlay_of_another_profile_is_refused_in_one_line(tmp_path, monkeypa
     assert main(["record-settings", *words, "--profile", "paper"]) == 2
     assert "'mini'" in capsys.readouterr().err
     assert not (tmp_path / "settings.json").exists()
+
+
+@pytest.mark.parametrize(("profile", "grounds"), [("mini", True), ("samples", False)])
+def test_whether_captions_are_needed_is_among_the_settings(monkeypatch, profile, grounds):
+    monkeypatch.chdir(ROOT)
+    assert describe_settings(load_config([Path(f"config/{profile}.yaml")]))["grounds"] is grounds

@@ -9,15 +9,18 @@ from torch.nn import functional as F
 
 from builders import build_region_embeddings, build_subnetwork, build_teacher, draw_directions, write_prepared
 from opentrans.clip.backbone import ClipBackbone, get_prunable
+from opentrans.clip.nouns import NounEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.config import OptimizerConfig, TrainingConfig
 from opentrans.models.target import IGNORE, Normalize, Target
 from opentrans.pruning.masks import MaskKeeper, dense_masks
 from opentrans.pruning.subnetwork import Subnetwork
+from opentrans.system.files import write_json
 from opentrans.training.data import CropSettings, TrainingData
 from opentrans.training.engine import TrainingRun
 
 CLASSES, IMAGES = 4, 5
+NOUNS = ("cat", "dog", "tree")
 
 
 class PixelTarget(Target):
@@ -121,6 +124,7 @@ targets:
     feedforward: 32
     train_points: 64
     distillation: tgkd
+    grounding_weight: 2.0
     ignore_matched_share: 0.5
     training: &training
       iterations: 4
@@ -140,6 +144,7 @@ targets:
   fcclip:
     <<: *small
     kind: fcclip
+    grounding_weight: 0.0
     training: {<<: *training, warmup_iterations: 0, recalibrate_batchnorm: 1}
   fcclip_trained:
     like: fcclip
@@ -158,6 +163,8 @@ class Project:
         """The arguments of ``train`` that write ``name.safetensors`` and ``name.csv``."""
         files = {"teacher": "teacher", "train-text": "text", "regions": "regions", "subnetwork": "dense"}
         words = ["train", "--phase", phase, "--target", target, "--seed", "0", *self._common(files)]
+        if target == "han":
+            words += ["--grounding", str(self.folder / "nouns.json"), str(self.folder / "nouns.safetensors")]
         output = self.folder / (name or target) / "checkpoint.safetensors"
         return [*words, "--output", str(output), "--log", str(output.with_suffix(".csv")), *options]
 
@@ -184,6 +191,9 @@ def project(tmp_path, teacher, dataset, embeddings):
     teacher.save(project.folder / "teacher.safetensors")
     TextEmbeddings(draw_directions(CLASSES, 2), torch.arange(CLASSES)).save(project.folder / "text.safetensors")
     embeddings.save(project.folder / "regions.safetensors")
+    captions = {record.image_id: [["dog", NOUNS[index % 3]]] for index, record in enumerate(dataset.records)}
+    write_json(project.folder / "nouns.json", {"images": captions})
+    NounEmbeddings(NOUNS, draw_directions(len(NOUNS), 5)).save(project.folder / "nouns.safetensors")
     backbone = ClipBackbone.of_teacher(teacher)
     Subnetwork.of_backbone(backbone, dense_masks(backbone)).save(project.folder / "dense.safetensors")
     return project

@@ -69,10 +69,8 @@ SCOPES = {
     "summary": (CONFIG.tables, FILES.summary_figures),
     "report": (FILES.all_tables, FILES.report_figures),
 }
-COLLECTED = {
-    "summary": PROFILE.collected("results"),
-    "report": PROFILE.collected("all_results"),
-}
+ALL_RESULTS = PROFILE.collected("all_results")
+COLLECTED = {"summary": PROFILE.collected("results"), "report": ALL_RESULTS}
 
 # What the commands read: the configuration as Snakemake merged it, under a name made of its content, so that another
 # workflow (or a dry run) in this folder with other settings does not change the file under running jobs.

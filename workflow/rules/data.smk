@@ -65,3 +65,31 @@ rule prepare_dataset:
     shell:
         "python -m opentrans prepare --config {params.config:q} --dataset {wildcards.dataset:q} --split {wildcards.split:q}"
         " {params.root:q} --workers {threads} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule prepare_nouns:
+    input:
+        FILES.get_training_set(),
+    output:
+        nouns=DATA.nouns,
+    log:
+        RESULTS.log("prepare_nouns"),
+    benchmark:
+        RESULTS.job("prepare_nouns")
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=get_settings("data"),
+        code=hash_sources("prepare-nouns"),
+        root=get_download_option,
+        dataset=get_dataset,
+        config=get_config_file,
+    message:
+        "Nouns of the training images' captions"
+    shell:
+        "python -m opentrans prepare-nouns --config {params.config:q} --dataset {params.dataset:q} {params.root:q}"
+        " > {log:q} 2>&1"

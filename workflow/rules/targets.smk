@@ -4,6 +4,7 @@
 rule prepare:
     input:
         [FILES.get_prepared(names) for names in FILES.worlds],
+        [FILES.get_nouns(names) for names in FILES.worlds],
 
 
 rule teacher:
@@ -11,6 +12,7 @@ rule teacher:
         [FILES.get_results(names).teacher for names in FILES.worlds],
         [FILES.get_results(names).regions for names in FILES.worlds],
         [FILES.get_texts(names) for names in FILES.worlds],
+        [FILES.get_noun_embeddings(names) for names in FILES.worlds],
 
 
 rule subnetworks:

@@ -89,6 +89,36 @@ rule embed_vocabularies:
         " --vocabularies {params.vocabularies:q} --prompts {params.prompts:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
+rule embed_nouns:
+    input:
+        FILES.get_training_set(),
+        nouns=DATA.nouns,
+        teacher=RESULTS.teacher,
+    output:
+        nouns=RESULTS.nouns,
+    log:
+        RESULTS.log("embed_nouns"),
+    benchmark:
+        RESULTS.job("embed_nouns")
+    conda:
+        "../envs/torch.yaml"
+    threads: CONFIG.threads.run
+    resources:
+        mem_mb=get_memory("teacher"),
+        runtime=60,
+        gpu=min(1, get_gpus("teacher")),
+    params:
+        settings=get_settings("threads.run"),
+        code=hash_sources("embed-nouns"),
+        dataset=get_dataset,
+        config=get_config_file,
+    message:
+        "Text embeddings of the captions' nouns"
+    shell:
+        "python -m opentrans.system.launch {resources.gpu} embed-nouns --config {params.config:q} --teacher {input.teacher:q}"
+        " --dataset {params.dataset:q} --nouns {input.nouns:q} --output {output.nouns:q} > {log:q} 2>&1"
+
+
 rule embed_regions:
     input:
         FILES.get_training_set(),

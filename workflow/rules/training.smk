@@ -11,6 +11,7 @@ rule warm_up:
         regions=RESULTS.regions,
         text=FILES.get_train_text,
         subnetwork=RESULTS.subnetwork(),
+        grounding=FILES.get_grounding,
     output:
         checkpoint=RESULTS.warm_up(),
         log=RESULTS.warm_up_log(),
@@ -30,14 +31,15 @@ rule warm_up:
         code=hash_sources("train"),
         trace=make_trace_option(FILES.is_warm_up_traced),
         dataset=get_dataset,
+        options=make_options(grounding="--grounding"),
         config=get_config_file,
     message:
         "Warm-up of {wildcards.target} with subnetwork {wildcards.subnetwork}, seed {wildcards.seed}"
     shell:
         "python -m opentrans.system.launch {resources.gpu} train --config {params.config:q} --phase warm-up --target {wildcards.target:q}"
         " --seed {wildcards.seed:q} --teacher {input.teacher:q} --train-text {input.text:q} --dataset {params.dataset:q}"
-        " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.trace:q} --output {output.checkpoint:q} --log {output.log:q}"
-        " > {log:q} 2>&1"
+        " --regions {input.regions:q} --subnetwork {input.subnetwork:q} {params.options:q} {params.trace:q}"
+        " --output {output.checkpoint:q} --log {output.log:q} > {log:q} 2>&1"
 
 
 rule fit_alphas:
@@ -107,6 +109,7 @@ if CONFIG.short_jobs:
             subnetwork=RESULTS.subnetwork(),
             start=FILES.get_warm_up,
             plan=FILES.get_plan,
+            grounding=FILES.get_grounding,
             texts=FILES.get_benchmark_texts,
         output:
             checkpoint=RESULTS.checkpoint(),
@@ -136,7 +139,9 @@ if CONFIG.short_jobs:
             code=[hash_sources("train"), hash_sources("evaluate")],
             trace=make_trace_option(FILES.is_traced),
             dataset=get_dataset,
-            options=make_options(start="--start", plan="--plan"),
+            options=make_options(
+                start="--start", plan="--plan", grounding="--grounding"
+            ),
             datasets=name_benchmarks,
             texts=name_files("texts", CONFIG.benchmarks),
             folder=lambda wildcards, output: str(Path(output.metrics[0]).parent),
@@ -163,6 +168,7 @@ else:
             subnetwork=RESULTS.subnetwork(),
             start=FILES.get_warm_up,
             plan=FILES.get_plan,
+            grounding=FILES.get_grounding,
         output:
             checkpoint=RESULTS.checkpoint(),
             log=RESULTS.training_log(),
@@ -182,7 +188,9 @@ else:
             code=hash_sources("train"),
             trace=make_trace_option(FILES.is_traced),
             dataset=get_dataset,
-            options=make_options(start="--start", plan="--plan"),
+            options=make_options(
+                start="--start", plan="--plan", grounding="--grounding"
+            ),
             config=get_config_file,
         message:
             "Training {wildcards.target}: {wildcards.subnetwork}, freeze {wildcards.freeze}, seed {wildcards.seed}"

@@ -21,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subnetwork", type=Path, required=True, help="subnetwork (safetensors)")
     parser.add_argument("--start", type=Path, help="checkpoint of the warm-up to start from")
     parser.add_argument("--plan", type=Path, help="freeze plan (CSV)")
+    nouns = "nouns of the training images' captions and their embeddings (targets with a grounding loss)"
+    parser.add_argument("--grounding", type=Path, nargs=2, metavar=("NOUNS", "EMBEDDINGS"), help=nouns)
     points = "keep the backbone's weights at so many iterations, first and last included (for trace-alphas)"
     parser.add_argument("--trace-points", type=int, default=0, help=points)
 
@@ -37,7 +39,10 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.training.setup import TrainingFiles, build_run
 
     torch.set_num_threads(args.config.threads.run)
-    files = TrainingFiles(args.teacher, args.train_text, args.dataset, args.regions, args.subnetwork, args.plan)
+    grounding = None if args.grounding is None else tuple(args.grounding)
+    files = TrainingFiles(
+        args.teacher, args.train_text, args.dataset, args.regions, args.subnetwork, args.plan, grounding
+    )
     training = build_run(args.config, args.target, args.seed, files, args.trace_points)
     until = training.settings.warmup_iterations if args.phase == "warm-up" else training.settings.iterations
     complete_run(training, args.output, args.log, until, args.start)

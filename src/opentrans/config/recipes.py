@@ -119,10 +119,11 @@ class TargetConfig(Section):
     `feedforward` and `encoder_feedforward` are the decoder's and the pixel decoder's FFN widths; `offset_scale` is as
     of `opentrans.models.initialization.make_offset_grid`. `distillation` is Han et al.'s loss kept in training (None:
     none), `distillation_weight` its weight (None: the one that belongs to the loss,
-    `opentrans.distillation.DEFAULT_WEIGHTS`). `trains_backbone` is FC-CLIP's: False as published. `multi_grid` are the
-    dilations of the trunk's last stage, one a block (null: what `output_stride` implies). Costs are counted with a
-    trunk of output stride `counted_stride` (null: the one that is trained), and without the classifier of pixels
-    where `counted_classifier` is false: the paper counts DeepLabV3 so (docs/costs.md).
+    `opentrans.distillation.DEFAULT_WEIGHTS`); `grounding_weight` that of their grounding loss (0: no captions are
+    needed). `trains_backbone` is FC-CLIP's: False as published. `multi_grid` are the dilations of the trunk's last
+    stage, one a block (null: what `output_stride` implies). Costs are counted with a trunk of output stride
+    `counted_stride` (null: the one that is trained), and without the classifier of pixels where `counted_classifier`
+    is false: the paper counts DeepLabV3 so (docs/costs.md).
 
     Of the released DeepLabV3 (docs/released.md): the style of its `trunk` (`opentrans.clip.backbone.ClipBackbone`) and
     its `decoder` (`opentrans.models.deeplabv3.ReleasedDecoder`); `unlabelled` pixels train as no-object; the mean loss
@@ -154,6 +155,7 @@ class TargetConfig(Section):
     no_object_std: Annotated[float, Field(gt=0)] = 1.0
     distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
     distillation_weight: Annotated[float, Field(ge=0)] | None = None
+    grounding_weight: Annotated[float, Field(ge=0)] = 0.0
     ignore_matched_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     atrous_rates: list[Count] = [6, 12, 18]
     low_level_width: Count = 48

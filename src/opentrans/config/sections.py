@@ -30,7 +30,8 @@ class DataConfig(Section):
     `allow_subset`: accept fewer images than the data set officially has; `max_images` takes only the first so many of
     each split, `train_images` a random choice of so many of the training set, drawn from `subset_seed`. `regions`:
     distillation and mask targets per class of an image (`class`) or per annotated segment (`segment`).
-    `pascal_context`: which form of its annotation is read.
+    `pascal_context`: which form of its annotation is read. `nltk_data`: NLTK's data, for the nouns of captions (None:
+    where NLTK looks, ``NLTK_DATA`` among others).
     """
 
     raw_root: str
@@ -45,6 +46,7 @@ class DataConfig(Section):
     ade847_short_side: Count | None = 512
     ade847_indices: str | None = None
     pascal_context: Literal["auto", "labelmap", "detail"] = "auto"
+    nltk_data: str | None = None
 
     @model_validator(mode="after")
     def _said_subset(self) -> "DataConfig":

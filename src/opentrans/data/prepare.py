@@ -21,12 +21,12 @@ from opentrans.data.sources.base import Decoded, Item, Source, check_size
 from opentrans.data.sources.registry import open_source
 from opentrans.errors import UserError, refuse_reading
 from opentrans.runs.code_digest import hash_sources
-from opentrans.runs.layout import INDEX_FILE, STATISTICS_FILE, VOCABULARY_FILE
+from opentrans.runs.layout import INDEX_FILE, NOUNS_FILE, STATISTICS_FILE, VOCABULARY_FILE
 from opentrans.system.files import write_csv, write_json
 from opentrans.system.pools import open_pool
 
 _PARTS = ("labels", "segments", "images")
-_ENTRIES = {INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE, *_PARTS}
+_ENTRIES = {INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE, NOUNS_FILE, *_PARTS}
 
 
 def prepare(dataset: str, split: str, config: DataConfig, destination: Path, workers: int = 1) -> None:

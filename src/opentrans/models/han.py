@@ -11,6 +11,7 @@ from opentrans.clip.weights import ClipSource
 from opentrans.config import TargetConfig
 from opentrans.distillation import DEFAULT_WEIGHTS, DistillationLoss, Triple
 from opentrans.models.classifier import TextClassifier
+from opentrans.models.grounding import draw_regions, grounding_loss
 from opentrans.models.mask2former import (
     MaskHead,
     MaskOutputs,
@@ -52,6 +53,7 @@ class Han(Target):
         outputs = 0 if loss is None else settings.decoder_layers + 1
         self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
+        self.grounding_weight = settings.grounding_weight
         self.classifier = TextClassifier(train_text, no_object_std=settings.no_object_std)
         self.criterion = SetCriterion(config, settings.ignore_matched_share)
 
@@ -68,20 +70,23 @@ class Han(Target):
         return self.classifier(self.class_head(queries.relu()), classes), outputs.masks[-1]
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms ``class``, ``mask``, ``dice`` and ``distillation``, each summed over the decoder's outputs."""
+        """Terms ``class``, ``mask``, ``dice``, ``distillation``, ``grounding``: sums over the decoder's outputs."""
         outputs = self._decode(batch.images)
         heads = [*self.auxiliary_heads, self.class_head]
         terms: dict[str, Tensor] = {}
 
         for position, (states, masks, head) in enumerate(zip(outputs.queries, outputs.masks, heads, strict=True)):
             queries = self.query_head(states)
-            logits = self.classifier(head(queries.relu()))
+            embeddings = head(queries.relu())
+            logits = self.classifier(embeddings)
             matches = self.criterion.match(masks, logits, batch.regions)
             layer = self.criterion(masks, logits, batch, matches)
             if self.distillation is not None:
                 students = F.normalize(self.student_heads[position](queries), dim=-1)
                 distilled = self._distill(self.distillation, students, batch, matches)
                 layer["distillation"] = self.distillation_weight * distilled
+            if self.grounding_weight:
+                layer["grounding"] = self.grounding_weight * self._ground(embeddings, batch, matches)
             terms = add_terms(terms, layer)
 
         return terms
@@ -103,6 +108,14 @@ class Han(Target):
         n_described = len([student for student, _, _ in triples if len(student)])
         total: Tensor = loss(triples) * (n_described / len(students) * batch.share)
         return total
+
+    def _ground(self, embeddings: Float[Tensor, "b q d"], batch: Batch, matches: Matches) -> Float[Tensor, ""]:
+        """Grounding loss of the matched queries' class embeddings, as this group's share; groups are not joined."""
+        if batch.words is None:
+            raise ValueError("the grounding loss needs the words of the images' captions")
+        pairs = zip(embeddings, matches, strict=True)
+        regions = [embedding[draw_regions(queries)] for embedding, (queries, _) in pairs]
+        return grounding_loss(batch.words, regions, self.classifier.log_scale.exp()) * batch.share
 
     @torch.no_grad()
     def predict(

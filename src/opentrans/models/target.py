@@ -39,7 +39,7 @@ class Batch:
     `global_regions` counts the regions of the whole global batch (mask losses are divided by it, so that
     gradients do not depend on the number of devices); `share` is this part's share of the global images, and
     `global_described` counts the global batch's images that have a region with a teacher's embedding (None: this
-    batch is the global one).
+    batch is the global one). `words` are text embeddings of nouns of each image's caption, for the grounding loss.
     """
 
     images: Float[Tensor, "b 3 h w"]
@@ -48,6 +48,7 @@ class Batch:
     global_regions: int
     share: float
     global_described: int | None = None
+    words: "list[Float[Tensor, '_w d']] | None" = None
 
 
 class Target(nn.Module, ABC):

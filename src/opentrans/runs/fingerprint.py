@@ -15,7 +15,7 @@ def describe_settings(config: Config) -> dict[str, Any]:
 
     Keys: ``config``, every setting, defaults written out; ``experiments``, the rows of the experiment table;
     ``subnetworks``, ``runs`` and ``evaluated``, the jobs that they come to; ``prompts``, those that the targets use;
-    ``code``, a digest of the sources of each command.
+    ``grounds``, whether one of these runs needs the nouns of captions; ``code``, a digest of each command's sources.
 
     Raises:
         UserError: the experiment table names something that the configuration lacks.
@@ -31,5 +31,6 @@ def describe_settings(config: Config) -> dict[str, Any]:
         "runs": sorted(map(name_run, runs)),
         "evaluated": sorted(map(name_run, evaluated)),
         "prompts": sorted({target.prompts for target in config.targets.values()}),
+        "grounds": any(config.targets[run.target].grounding_weight > 0 for run in runs),
         "code": {command: hash_sources(command) for command in list_commands()},
     }

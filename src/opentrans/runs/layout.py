@@ -16,6 +16,7 @@ from opentrans.runs.table import RunId, SubnetworkId
 TRAINING, CHECKPOINT = "training", "checkpoint.safetensors"
 # What a prepared data set consists of, beside its label maps.
 INDEX_FILE, VOCABULARY_FILE, STATISTICS_FILE = "index.csv", "vocabulary.json", "stats.json"
+NOUNS_FILE = "nouns.json"  # of the training set, for the grounding loss
 TABLE_KINDS = ("csv", "md", "tex", "html")
 FIGURE_KINDS = ("svg", "png")
 SEED = re.compile(r"seed(\d+)")
@@ -176,6 +177,11 @@ class DataLayout:
         """The class names of a prepared data set."""
         return self.prepared(dataset, split) / VOCABULARY_FILE
 
+    @property
+    def nouns(self) -> Path:
+        """The nouns of the training images' captions."""
+        return self.prepared("coco", "train") / NOUNS_FILE
+
 
 @dataclass(frozen=True)
 class ResultsLayout:
@@ -242,6 +248,11 @@ class ResultsLayout:
     def text(self, prompts: str, dataset: str = "coco", split: str = "train") -> Path:
         """CLIP's embeddings of a prepared data set's vocabulary; of the training vocabulary by default."""
         return get_text_file(self.folder / "text", prompts, f"{dataset}_{split}")
+
+    @property
+    def nouns(self) -> Path:
+        """CLIP's embeddings of the nouns of the training images' captions."""
+        return self.folder / "text/nouns.safetensors"
 
     def _subnetwork(self, names: SubnetworkNames) -> Path:
         return self.folder / "subnetworks" / name_subnetwork(names)

@@ -93,15 +93,11 @@ class Selection:
 
     def get_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show, those of which they show nothing but costs included."""
-        return runs_of(self._get_rows(), tables, self.config.seeds)
+        return runs_of(self.experiments, tables, self.config.seeds)
 
     def get_evaluated_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show mIoU of."""
-        return runs_of(self._get_rows(), tables, self.config.seeds, evaluated_only=True)
-
-    def _get_rows(self) -> list[Experiment]:
-        """The experiments that this profile does not leave out."""
-        return [row for row in self.experiments if row.id not in self.config.skip]
+        return runs_of(self.experiments, tables, self.config.seeds, evaluated_only=True)
 
     def get_traced_runs(self) -> list[RunId]:
         """The evaluated runs of all tables whose alpha is followed in training."""
@@ -180,6 +176,19 @@ class Selection:
         results = self.get_results(names)
         return [results.text(prompts, *part) for prompts in self.prompts for part in self.sets]
 
+    @property
+    def grounds(self) -> bool:
+        """Whether the training of a run behind the configuration's tables grounds the nouns of captions."""
+        return any(self.config.targets[run.target].grounding_weight for run in self.get_runs(self.config.tables))
+
+    def get_nouns(self, names: SeedNames = WILDCARDS) -> list[Path]:
+        """The nouns of the training images' captions, where one of these runs grounds them."""
+        return [self.get_data(names).nouns] if self.grounds else []
+
+    def get_noun_embeddings(self, names: SeedNames = WILDCARDS) -> list[Path]:
+        """Their embeddings."""
+        return [self.get_results(names).nouns] if self.grounds else []
+
     def get_profiled_text(self, names: TargetNames) -> Path:
         """The training vocabulary's embeddings in the world in which a target's costs are counted: the first."""
         results = self.get_results(self.worlds[0])
@@ -190,6 +199,12 @@ class Selection:
     def get_train_text(self, names: WarmUpNames) -> Path:
         """The training vocabulary's embeddings with the prompts of the target."""
         return self.get_results(names).text(self.config.targets[names.target].prompts, *TRAINING_SET)
+
+    def get_grounding(self, names: WarmUpNames) -> list[Path]:
+        """Nouns of the training images' captions and their embeddings, where the target's training grounds them."""
+        if not self.config.targets[names.target].grounding_weight:
+            return []
+        return [self.get_data(names).nouns, self.get_results(names).nouns]
 
     def get_benchmark_text(self, names: WarmUpNames, benchmark: str) -> Path:
         """A benchmark's embeddings with the prompts of the target."""

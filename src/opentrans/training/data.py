@@ -10,11 +10,13 @@ from functools import cached_property
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.data.prepared import PreparedDataset
 from opentrans.data.regions import RegionKind, get_regions
 from opentrans.models.target import IGNORE, Batch, Regions
+from opentrans.training.words import CaptionWords
 
 PAD_VALUE = 128
 VISIBLE_SHARE = 0.5  # a region cut down further than this no longer is what the teacher's embedding describes
@@ -32,11 +34,12 @@ class CropSettings:
 
 @dataclass(frozen=True)
 class Example:
-    """One augmented training image."""
+    """One augmented training image; `words` are embeddings of nouns of its caption, (w, d), where they are used."""
 
     image: np.ndarray
     label: np.ndarray
     regions: Regions
+    words: Tensor | None = None
 
 
 class TrainingData:
@@ -50,7 +53,9 @@ class TrainingData:
         regions: RegionKind,
         min_region_pixels: int,
         seed: int,
+        words: CaptionWords | None = None,
     ) -> None:
+        self.words = words
         self.dataset, self.embeddings, self.crop, self.seed = dataset, embeddings, crop, seed
         self.regions, self.min_region_pixels = regions, min_region_pixels
         self._cache: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray | None]] = {}
@@ -92,7 +97,14 @@ class TrainingData:
         ids, classes, masks = get_regions(label_crop, segment_crop, self.regions, IGNORE, self.min_region_pixels)
         whole = window.resize(label if segments is None else segments)
         visible = _is_visible(ids, masks, whole)
-        return Example(window.image(image), label_crop, self._describe(record, ids, classes, masks, visible))
+        described = self._describe(record, ids, classes, masks, visible)
+        return Example(window.image(image), label_crop, described, self._draw_words(record, position))
+
+    def _draw_words(self, record: int, position: int) -> Tensor | None:
+        """Words of the image at `position`, from a generator of their own: augmentation is the same without them."""
+        if self.words is None:
+            return None
+        return self.words.draw(record, np.random.default_rng([self.seed, 3, position]))
 
     def _describe(
         self, record: int, ids: np.ndarray, classes: np.ndarray, masks: np.ndarray, visible: np.ndarray
@@ -128,8 +140,15 @@ def collate(
         Regions(part.masks.to(device), part.classes.to(device), part.embeddings.to(device), part.known.to(device))
         for part in (example.regions for example in examples)
     ]
+    words = [example.words.to(device) for example in examples if example.words is not None]
     return Batch(
-        images.permute(0, 3, 1, 2).float() / 255, labels.long(), regions, global_regions, share, global_described
+        images.permute(0, 3, 1, 2).float() / 255,
+        labels.long(),
+        regions,
+        global_regions,
+        share,
+        global_described,
+        words or None,
     )
 
 

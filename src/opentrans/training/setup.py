@@ -11,10 +11,12 @@ import torch
 from pydantic import BaseModel
 
 from opentrans.clip.backbone import get_prunable
+from opentrans.clip.nouns import NounEmbeddings
 from opentrans.clip.region_embeddings import RegionEmbeddings
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, SubnetworkRecipe, TargetConfig, TrainingConfig
+from opentrans.data.nouns import CaptionNouns
 from opentrans.data.prepared import PreparedDataset
 from opentrans.errors import UserError
 from opentrans.freezing.apply import apply_freeze_plan
@@ -31,6 +33,7 @@ from opentrans.training.engine import TrainingRun
 from opentrans.training.joint_pruning import JointPruning, make_joint_settings
 from opentrans.training.randomness import seed_generators
 from opentrans.training.snapshots import Snapshots
+from opentrans.training.words import CaptionWords
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class TrainingFiles:
     """What a training run reads: artefacts of earlier steps, and the folder `dataset` of the prepared training set.
 
     `train_text` are the embeddings of the training vocabulary, `regions` the teacher's embeddings of the regions.
-    Without a freeze `plan` every layer is trained.
+    Without a freeze `plan` every layer is trained. `grounding` are the nouns of the training images' captions and their
+    embeddings, for targets with a grounding loss.
     """
 
     teacher: Path
@@ -47,6 +51,7 @@ class TrainingFiles:
     regions: Path
     subnetwork: Path
     plan: Path | None = None
+    grounding: tuple[Path, Path] | None = None
 
 
 def seed_everything(seed: int) -> None:
@@ -72,6 +77,10 @@ def build_run(config: Config, target: str, seed: int, files: TrainingFiles, snap
         UserError: an unknown target, a file that is missing or damaged, or artefacts that do not fit together.
     """
     settings = get_named(config.targets, target, "target")
+    grounding = files.grounding if settings.grounding_weight else None
+    if settings.grounding_weight and grounding is None:
+        remedy = "give the nouns and their embeddings (--grounding), or set grounding_weight: 0"
+        raise UserError(f"target {target}", "its grounding loss needs the nouns of captions", remedy)
     seed_everything(seed)
 
     # The pruned weights first: a freeze plan and the keeper of the masks are checked against them.
@@ -82,7 +91,7 @@ def build_run(config: Config, target: str, seed: int, files: TrainingFiles, snap
     if files.plan is not None:
         apply_freeze_plan(model.backbone, files.plan, strict=True)
 
-    data = build_training_data(config, settings, files.dataset, files.regions, seed)
+    data = build_training_data(config, settings, files.dataset, files.regions, seed, grounding)
     keeper = MaskKeeper(get_prunable(model.backbone), subnetwork.masks)
     training, pruning = settings.training, None
     if subnetwork.metadata.get("method") == "joint":
@@ -109,17 +118,27 @@ def plan_joint_pruning(
 
 
 def build_training_data(
-    config: Config, settings: TargetConfig, dataset: Path, regions: Path, seed: int
+    config: Config,
+    settings: TargetConfig,
+    dataset: Path,
+    regions: Path,
+    seed: int,
+    grounding: tuple[Path, Path] | None = None,
 ) -> TrainingData:
-    """The training crops of a target."""
+    """The training crops of a target, with words of their captions where `grounding` has them."""
     crop = CropSettings(settings.training.crop_size, settings.training.scale_range)
     prepared, embeddings = PreparedDataset.open(dataset), RegionEmbeddings.load(regions)
-    return TrainingData(prepared, embeddings, crop, config.data.regions, config.data.min_region_pixels, seed)
+    words = None
+    if grounding is not None:
+        words = CaptionWords(CaptionNouns.read(grounding[0], prepared), NounEmbeddings.load(grounding[1]))
+    return TrainingData(prepared, embeddings, crop, config.data.regions, config.data.min_region_pixels, seed, words)
 
 
 def identify_run(config: Config, target: str, seed: int, files: TrainingFiles) -> dict[str, str]:
     """What must agree between a checkpoint and the training run that resumes from it."""
     artefacts = {"teacher": files.teacher, "training text": files.train_text, "subnetwork": files.subnetwork}
+    if files.grounding is not None and config.targets[target].grounding_weight:
+        artefacts |= dict(zip(("nouns", "noun embeddings"), files.grounding, strict=True))
     shared = identify(config, config.targets[target], config.threads.run, seed, files.dataset, files.regions, artefacts)
     return shared | {"target": target, "plan": sha256(files.plan) if files.plan else ""}
 

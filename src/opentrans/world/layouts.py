@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from opentrans.world.lexicon import CONCEPTS, VOCABULARIES, written_names
+from opentrans.data.nouns import LEXICON_FILE
+from opentrans.world.lexicon import CONCEPTS, NOUNS, VOCABULARIES, written_names
 from opentrans.world.scenes import Scene
 
 LayoutWriter = Callable[[Path, str, Iterable[Scene]], None]
@@ -73,6 +74,7 @@ def write_coco(root: Path, split: str, scenes: Iterable[Scene]) -> None:
     panoptic = {"images": images, "annotations": annotations, "categories": categories}
     save_text(folder / f"panoptic_{split}2017.json", json.dumps(panoptic))
     save_text(folder / f"captions_{split}2017.json", json.dumps({"images": images, "annotations": captions}))
+    save_text(folder / LEXICON_FILE, json.dumps(NOUNS))
 
 
 def _coco_segments(scene: Scene, number: int) -> tuple[np.ndarray, list[dict[str, Any]]]:

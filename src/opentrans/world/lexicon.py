@@ -26,6 +26,8 @@ SYNONYMS = {
     "water": "sea",
     "grass": "lawn",
 }
+# What a tagger would call the nouns of a caption, synonyms among them.
+NOUNS = tuple(form for word in (*SHAPES, *STUFF) for form in (word, SYNONYMS.get(word)) if form is not None)
 THINGS = tuple(product(_COLOURS, PATTERNS, SHAPES))
 FIRST_STUFF = len(THINGS)
 CONCEPTS = FIRST_STUFF + len(STUFF)
