@@ -75,6 +75,28 @@ def test_a_crop_is_what_pillow_makes_of_the_grey_painted_box(height, width, size
     assert np.abs(crop - expected).max() < 3 / 255  # Pillow rounds to bytes after each pass
 
 
+@pytest.mark.parametrize("size", [16, 40])
+def test_a_released_crop_is_what_the_released_code_makes_with_pillow(size):
+    image, mask = 90 + random_image(30, 40) // 4, np.zeros((30, 40), bool)
+    mask[5:21, 8:30] = np.random.default_rng(1).random((16, 22)) < 0.6
+    mask[[5, 20], 8], mask[5, 29] = True, True
+    rows, columns = mask.nonzero()
+    painted = Image.fromarray(image)
+    painted.paste((128, 128, 128), mask=Image.fromarray(~mask))
+    box = painted.crop((columns.min(), rows.min(), columns.max(), rows.max()))
+    assert box.size == (21, 15)
+    expected = np.asarray(box.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1) / 255
+    found = crop_regions(image, mask[None], size, released=True)[0].numpy()
+    assert np.abs(found - expected).max() < 3 / 255
+    assert np.abs(crop_regions(image, mask[None], size)[0].numpy() - expected).max() > 0.05
+
+
+def test_a_region_of_one_row_keeps_it_in_a_released_crop():
+    image, mask = random_image(8, 8), np.zeros((1, 8, 8), bool)
+    mask[0, 3, 2:6] = True
+    assert crop_regions(image, mask, 4, released=True).shape == (1, 3, 4, 4)
+
+
 def test_pixels_outside_the_mask_do_not_change_the_crop():
     image, mask = random_image(30, 30), np.zeros((1, 30, 30), bool)
     mask[0, 4:20, 6:25] = np.random.default_rng(1).random((16, 19)) < 0.7

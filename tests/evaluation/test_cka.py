@@ -9,6 +9,7 @@ from opentrans.evaluation.cka import (
     cka_of_channels,
     cka_of_features,
     cka_of_grams,
+    cka_of_one_image,
     compare_features,
     compute_gram,
     debiased_cka_of_grams,
@@ -109,3 +110,37 @@ def test_a_backbone_that_has_died_is_undefined_not_similar():
     assert found["cka_vs_clip"] is None
     assert found["cka_debiased"] is None
     assert found["cka_channels"] is None
+
+
+def center(gram):
+    n = len(gram)
+    middle = np.eye(n) - np.ones((n, n)) / n
+    return middle @ gram @ middle
+
+
+def measure_as_released(first, second):
+    """A loop over channels: rows of a map are samples; where a map does not vary the similarity counts as 1."""
+    values = []
+    for x, y in zip(first.double().numpy(), second.double().numpy(), strict=True):
+        k, m = center(x @ x.T), center(y @ y.T)
+        norms = np.sqrt((k * k).sum()) * np.sqrt((m * m).sum())
+        values.append(1.0 if norms < 1e-9 else (k * m).sum() / norms)
+    return np.mean(values)
+
+
+def test_one_image_is_measured_as_the_released_code_does():
+    x, y = draw(1, 9, 6, 5)[0], draw(1, 9, 6, 5, seed=1)[0]
+    x[2], y[7] = 0.3, 0.0
+    assert cka_of_one_image(x, y) == pytest.approx(measure_as_released(x, y), rel=1e-4)
+    assert cka_of_one_image(x[[2]], y[[3]]) == 1.0
+    fine = draw(1, 9, 12, 10, seed=2)[0]
+    assert cka_of_one_image(fine, y) == pytest.approx(measure_as_released(fine[:, ::2, ::2], y), rel=1e-4)
+    assert cka_of_one_image(y, fine) == pytest.approx(cka_of_one_image(fine, y))
+
+
+def test_the_measure_decides_what_table_9_shows():
+    first, second = {"res5": draw(5, 3, 4, 4)}, {"res5": draw(5, 3, 4, 4, seed=1)}
+    usual, released = compare_features(first, second), compare_features(first, second, "released")
+    assert released["cka_vs_clip"] == released["cka_released"] == usual["cka_released"]
+    assert released["cka_released"] == pytest.approx(measure_as_released(first["res5"][0], second["res5"][0]), rel=1e-4)
+    assert usual["cka_vs_clip"] != released["cka_vs_clip"]

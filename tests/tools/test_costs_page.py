@@ -79,7 +79,7 @@ def test_the_tool_finds_and_renews_a_page_that_somebody_edited(project, monkeypa
     monkeypatch.setattr(sys, "argv", ["costs_page", "--check"])
     costs_page.main()
     right = costs_page.PAGE.read_text()
-    costs_page.PAGE.write_text(right.replace("266.49", "1.0"))
+    costs_page.PAGE.write_text(right.replace("309.68", "1.0"))
     with pytest.raises(UserError, match=r"docs/costs\.md: does not show what docs/costs\.json holds"):
         costs_page.main()
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from opentrans.clip.resnet import EXPANSION, Stem, list_dilations, make_stage
 from opentrans.clip.weights import Architecture, ClipSource
+from opentrans.config import TrunkStyle
 from opentrans.errors import UserError
 
 STEM_FIRST = "conv1.weight"
@@ -22,14 +23,23 @@ class ClipBackbone(Stem):
 
     `output_stride` 8 or 16 replaces the last strides by dilation, as DeepLab does. `multi_grid` are the dilations of
     the last stage's blocks where they are not those. `channels` counts the channels of each feature map.
+
+    Style `released` is the network into which the released code loads CLIP's weights for DeepLabV3: no ReLU between the
+    stem's convolutions, its pooling before the one that is left, and strides in the 3 x 3 convolutions and shortcuts
+    where CLIP pools. CLIP's weights were not trained for it.
     """
 
     def __init__(
-        self, architecture: Architecture, output_stride: int = 32, multi_grid: Sequence[int] | None = None
+        self,
+        architecture: Architecture,
+        output_stride: int = 32,
+        multi_grid: Sequence[int] | None = None,
+        style: TrunkStyle = "clip",
     ) -> None:
         vision = architecture["vision_cfg"]
         width, blocks = vision["width"], vision["layers"]
         super().__init__(width)
+        self.style, pools = style, style == "clip"
 
         strides = [1, 2, *(1 if output_stride < stride else 2 for stride in (16, 32))]
         wanted = [1, 1, *(max(1, stride // output_stride) for stride in (16, 32))]
@@ -40,20 +50,32 @@ class ClipBackbone(Stem):
                 raise UserError("multi_grid", problem, "give one for each block, or null")
             dilations[3] = list(multi_grid)
 
-        self.layer1 = make_stage(width, width, strides[0], dilations[0])
-        self.layer2 = make_stage(width * 4, width * 2, strides[1], dilations[1])
-        self.layer3 = make_stage(width * 8, width * 4, strides[2], dilations[2])
-        self.layer4 = make_stage(width * 16, width * 8, strides[3], dilations[3])
+        self.layer1 = make_stage(width, width, strides[0], dilations[0], pools)
+        self.layer2 = make_stage(width * 4, width * 2, strides[1], dilations[1], pools)
+        self.layer3 = make_stage(width * 8, width * 4, strides[2], dilations[2], pools)
+        self.layer4 = make_stage(width * 16, width * 8, strides[3], dilations[3], pools)
         self.channels = {stage: width * EXPANSION * 2**level for level, stage in enumerate(STAGES)}
 
     @classmethod
     def of_teacher(
-        cls, teacher: ClipSource, output_stride: int = 32, multi_grid: Sequence[int] | None = None
+        cls,
+        teacher: ClipSource,
+        output_stride: int = 32,
+        multi_grid: Sequence[int] | None = None,
+        style: TrunkStyle = "clip",
     ) -> "ClipBackbone":
         """A backbone that starts from the teacher's weights (dense)."""
-        backbone = cls(teacher.architecture, output_stride, multi_grid)
+        backbone = cls(teacher.architecture, output_stride, multi_grid, style)
         backbone.load_state_dict({name: teacher.visual[name] for name in backbone.state_dict()})
         return backbone
+
+    def stem(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c y x"]:
+        """The stem's output."""
+        if self.style == "clip":
+            return super().stem(images)
+        features = self.bn2(self.conv2(self.bn1(self.conv1(images))))
+        pooled: Tensor = self.act(self.avgpool(self.bn3(self.conv3(features))))
+        return pooled
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
         """Feature maps res2..res5 of normalised images; strides 4, 8, 16, 32 (less where dilated)."""

@@ -12,7 +12,7 @@ from opentrans.data.regions import RegionKind
 from opentrans.errors import UserError
 from opentrans.system.tensors import load_tensors, save_tensors
 
-Encoding = Literal["crop", "mask_pool"]
+Encoding = Literal["crop", "released_crop", "mask_pool"]
 _REMEDY = "embed the regions again (opentrans embed-regions)"
 
 

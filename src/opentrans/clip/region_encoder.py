@@ -19,23 +19,29 @@ from opentrans.data.prepared import PreparedDataset
 from opentrans.data.regions import RegionKind, get_boxes, get_regions
 from opentrans.errors import UserError
 
+RELEASED_GREY = (128 / 255,) * 3
 RgbImage = UInt8[np.ndarray, "h w 3"]
 RegionMasks = Bool[np.ndarray, "n h w"]
 
 
-def crop_regions(image: RgbImage, masks: RegionMasks, size: int) -> Float[Tensor, "n 3 size size"]:
-    """Region crops as the released code makes them, RGB with values 0..1.
+def crop_regions(
+    image: RgbImage, masks: RegionMasks, size: int, released: bool = False
+) -> Float[Tensor, "n 3 size size"]:
+    """Region crops, RGB with values 0..1: the tight box resized to a square of `size` pixels (bicubic, antialiased).
 
-    Pixels outside the mask are painted grey (CLIP's mean colour), the tight box is resized to a square of `size`
-    pixels (bicubic, antialiased).
+    Pixels outside the mask are painted in CLIP's mean colour, which CLIP's normalisation makes 0. The `released` code
+    paints them (128, 128, 128), and its box ends before the last row and column of the mask, whose numbers it takes for
+    an end that is exclusive (a mask of one row or column, which fails there, keeps it here).
 
     Raises:
         ValueError: a mask without pixels.
     """
     crops = torch.empty(len(masks), 3, size, size)
-    grey = np.asarray(CLIP_MEAN, dtype=np.float32)
+    grey = np.asarray(RELEASED_GREY if released else CLIP_MEAN, dtype=np.float32)
 
-    for index, (top, left, bottom, right) in enumerate(get_boxes(masks)):
+    for index, (top, left, bottom, right) in enumerate(get_boxes(masks).tolist()):
+        if released:
+            bottom, right = max(top + 1, bottom - 1), max(left + 1, right - 1)
         inside = masks[index, top:bottom, left:right, None]
         pixels = np.where(inside, image[top:bottom, left:right] / np.float32(255), grey)
 
@@ -86,7 +92,7 @@ def embed_regions(
         dataset: images and their annotations.
         regions: one region per ``class`` or per ``segment`` of an image.
         min_pixels: smaller regions are left out.
-        encoding: ``crop`` or ``mask_pool``.
+        encoding: ``crop``, ``released_crop`` (see `crop_regions`) or ``mask_pool``.
         batch_size: crops in one pass (``mask_pool`` takes one image a pass).
 
     Raises:
@@ -96,7 +102,10 @@ def embed_regions(
     annotated = _annotated(dataset, regions, min_pixels, rows)
 
     # One image at a time flows through these iterators, and `rows` fills as it does.
-    parts = _encode_crops(teacher, annotated, batch_size) if encoding == "crop" else _encode_pooled(teacher, annotated)
+    if encoding == "mask_pool":
+        parts = _encode_pooled(teacher, annotated)
+    else:
+        parts = _encode_crops(teacher, annotated, batch_size, encoding == "released_crop")
     with torch.no_grad():
         embeddings = [part.cpu() for part in parts]
 
@@ -128,12 +137,12 @@ def _fit_image(image: RgbImage, size: tuple[int, ...]) -> RgbImage:
 
 
 def _encode_crops(
-    teacher: Teacher, annotated: Iterator[tuple[RgbImage, RegionMasks]], batch_size: int
+    teacher: Teacher, annotated: Iterator[tuple[RgbImage, RegionMasks]], batch_size: int, released: bool
 ) -> Iterator[Float[Tensor, "b d"]]:
     """Embeddings of full batches of crops; a batch may hold regions of several images."""
     waiting = torch.empty(0, 3, teacher.image_size, teacher.image_size)
     for image, masks in annotated:
-        waiting = torch.cat([waiting, crop_regions(image, masks, teacher.image_size)])
+        waiting = torch.cat([waiting, crop_regions(image, masks, teacher.image_size, released)])
         while len(waiting) >= batch_size:
             yield teacher.encode_images(waiting[:batch_size].to(teacher.device))
             waiting = waiting[batch_size:]

@@ -14,17 +14,21 @@ EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, average pooling where CLIP strides, 1x1; the shortcut pools likewise."""
+    """1x1, 3x3, average pooling where CLIP strides, 1x1; the shortcut pools likewise.
 
-    def __init__(self, inputs: int, planes: int, stride: int, dilation: int) -> None:
+    Without `pools` the 3x3 convolution and the shortcut's convolution stride instead.
+    """
+
+    def __init__(self, inputs: int, planes: int, stride: int, dilation: int, pools: bool = True) -> None:
         super().__init__()
         outputs = planes * EXPANSION
+        pooled, stepped = (stride, 1) if pools else (1, stride)
 
         self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, padding=dilation, dilation=dilation, bias=False)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stepped, padding=dilation, dilation=dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.avgpool = _pool(stride)
+        self.avgpool = _pool(pooled)
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.act = nn.ReLU(inplace=True)
@@ -32,8 +36,8 @@ class Bottleneck(nn.Module):
         # The names "-1", "0" and "1" are CLIP's, whose shortcut without pooling was there first.
         self.downsample: nn.Sequential | None = None
         if inputs != outputs or stride > 1:
-            convolution = nn.Conv2d(inputs, outputs, 1, bias=False)
-            layers = OrderedDict([("-1", _pool(stride)), ("0", convolution), ("1", nn.BatchNorm2d(outputs))])
+            convolution = nn.Conv2d(inputs, outputs, 1, stepped, bias=False)
+            layers = OrderedDict([("-1", _pool(pooled)), ("0", convolution), ("1", nn.BatchNorm2d(outputs))])
             self.downsample = nn.Sequential(layers)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d y x"]:
@@ -74,9 +78,9 @@ class Stem(nn.Module):
         return pooled
 
 
-def make_stage(inputs: int, planes: int, stride: int, dilations: Sequence[int]) -> nn.Sequential:
+def make_stage(inputs: int, planes: int, stride: int, dilations: Sequence[int], pools: bool = True) -> nn.Sequential:
     """A stage with one block for each of `dilations`, those of its 3 x 3 convolutions; the first block strides."""
-    first = Bottleneck(inputs, planes, stride, dilations[0])
+    first = Bottleneck(inputs, planes, stride, dilations[0], pools)
     rest = (Bottleneck(planes * EXPANSION, planes, 1, dilation) for dilation in dilations[1:])
     return nn.Sequential(first, *rest)
 

@@ -17,7 +17,7 @@ from opentrans.config.sections import (
     ThreadConfig,
     WorldConfig,
 )
-from opentrans.config.values import Benchmark, Order
+from opentrans.config.values import Benchmark, Order, TrunkStyle
 
 __all__ = [
     "Benchmark",
@@ -34,6 +34,7 @@ __all__ = [
     "TeacherConfig",
     "ThreadConfig",
     "TrainingConfig",
+    "TrunkStyle",
     "WorldConfig",
     "list_config_files",
     "load_config",

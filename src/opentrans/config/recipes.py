@@ -14,9 +14,19 @@ from opentrans.config.values import (
     Precision,
     Section,
     Share,
+    TrunkStyle,
 )
 
-_ONLY_DEEPLABV3 = ("multi_grid", "counted_stride", "counted_classifier")
+_ONLY_DEEPLABV3 = (
+    "multi_grid",
+    "counted_stride",
+    "counted_classifier",
+    "trunk",
+    "decoder",
+    "unlabelled",
+    "divides_loss",
+    "compares",
+)
 
 
 class OptimizerConfig(Section):
@@ -114,6 +124,12 @@ class TargetConfig(Section):
     stage, one a block (null: what `output_stride` implies). Costs are counted with a trunk of output stride
     `counted_stride` (null: the one that is trained), and without the classifier of pixels where `counted_classifier`
     is false: the paper counts DeepLabV3 so (docs/costs.md).
+
+    Of the released DeepLabV3 (docs/released.md): the style of its `trunk` (`opentrans.clip.backbone.ClipBackbone`) and
+    its `decoder` (`opentrans.models.deeplabv3.ReleasedDecoder`); `unlabelled` pixels train as no-object; the mean loss
+    is divided once more by the images of a group (`divides_loss`); prediction `compares` resized probabilities, the
+    no-object's in their sum. `no_object_std` is that of the no-object vector's initial values (the released code:
+    one over the square root of the text encoder's width).
     """
 
     kind: Literal["han", "deeplabv3", "fcclip"]
@@ -131,6 +147,12 @@ class TargetConfig(Section):
     multi_grid: list[Count] | None = None
     counted_stride: OutputStride | None = None
     counted_classifier: bool = True
+    trunk: TrunkStyle = "clip"
+    decoder: Literal["usual", "released"] = "usual"
+    unlabelled: Literal["ignored", "no_object"] = "ignored"
+    divides_loss: bool = False
+    compares: Literal["cosines", "probabilities"] = "cosines"
+    no_object_std: Annotated[float, Field(gt=0)] = 1.0
     distillation: Literal["tgkd", "vgkd", "tgkd_released"] | None = None
     distillation_weight: Annotated[float, Field(ge=0)] | None = None
     grounding_weight: Annotated[float, Field(ge=0)] = 0.0

@@ -77,7 +77,7 @@ class TeacherConfig(Section):
     architecture: str | dict[str, Any]
     pretrained: str | None = None
     pretraining: PretrainingConfig | None = None
-    region_encoding: Literal["crop", "mask_pool"] = "crop"
+    region_encoding: Literal["crop", "released_crop", "mask_pool"] = "crop"
     region_batch_size: Count = 64
     templates: list[str]
     name_lists: dict[Benchmark, str] = {}
@@ -113,10 +113,12 @@ class CkaConfig(Section):
     """The images on which backbones are compared with CLIP's image encoder (Table 9).
 
     `image_size` is the side of the squares that they are resized to, in pixels (None: CLIP's own input size).
+    `measure`: the mean over layers, or what the released code measures (`opentrans.evaluation.cka.cka_of_one_image`).
     """
 
     benchmark: Benchmark = "coco"
     images: Annotated[int, Field(ge=4)] = 256
+    measure: Literal["layers", "released"] = "layers"
     image_size: Count | None = None
     batch_size: Count = 16
 

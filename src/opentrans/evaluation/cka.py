@@ -1,12 +1,14 @@
 """Linear centred kernel alignment between two networks' representations (Table 9; Kornblith et al. 2019).
 
-An image is a sample. Of a layer's feature map all values together are its features, or (`cka_of_channels`, as the
-released code has it) a channel's values are, and the channels' similarities are averaged.
+An image is a sample. Of a layer's feature map all values together are its features, or (`cka_of_channels`) a channel's
+values are, and the channels' similarities are averaged. The released code takes one image only, and the rows of a
+channel's map as samples (`cka_of_one_image`).
 """
 
 import math
 import sys
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -26,6 +28,7 @@ CHANNELS_AT_ONCE = 64
 FEWEST_IMAGES = 4  # the debiased estimate divides by n - 3
 CHANNELS_LAYER = "res5"
 ROUNDING = 1e-6  # of float32, relative
+Measure = Literal["layers", "released"]
 Extract = Callable[[Float[Tensor, "b 3 s s"]], Mapping[str, Tensor]]
 
 
@@ -85,7 +88,7 @@ def _divide(value: Tensor, by: Tensor) -> float:
 
 
 def cka_of_channels(first: Float[Tensor, "n c h w"], second: Float[Tensor, "n c y x"]) -> tuple[float, int]:
-    """The mean similarity of equal channels' maps (released code), and how many channels are constant in a network.
+    """The mean similarity of equal channels' maps, and how many channels are constant in a network.
 
     Those have no similarity and are left out; nan if all are.
     """
@@ -94,6 +97,19 @@ def cka_of_channels(first: Float[Tensor, "n c h w"], second: Float[Tensor, "n c 
     values = torch.cat([cka_of_features(*part) for part in parts])
     constant = int(values.isnan().sum())
     return float(values.nanmean()), constant
+
+
+def cka_of_one_image(first: Float[Tensor, "c h w"], second: Float[Tensor, "c y x"]) -> float:
+    """The similarity of two networks' maps of one image as the released code measures it (its ``CKA.py``).
+
+    A channel's map is a matrix whose rows are the samples and whose columns are the features, and the channels'
+    similarities are averaged. A channel that is constant in a network counts as similar (1). Of maps of two sizes the
+    larger is thinned to the other's rows and columns.
+    """
+    step = max(first.shape[1] // second.shape[1], second.shape[1] // first.shape[1], 1)
+    x = first[:, ::step, ::step] if first.shape[1] > second.shape[1] else first
+    y = second[:, ::step, ::step] if second.shape[1] > first.shape[1] else second
+    return float(cka_of_features(x, y).nan_to_num(1.0).mean())
 
 
 def load_squares(dataset: PreparedDataset, count: int, side: int) -> Float[Tensor, "n 3 s s"]:
@@ -126,8 +142,13 @@ def extract_features(
     return {name: torch.cat(part) for name, part in parts.items()}
 
 
-def compare_features(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, object]:
-    """Similarity of two networks: of each layer, averaged over layers, and of the last layer's channels."""
+def compare_features(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], measure: Measure = "layers"
+) -> dict[str, object]:
+    """Similarity of two networks: of each layer, averaged over layers, and of the last layer's channels.
+
+    ``cka_vs_clip``, which Table 9 shows, is the mean over layers, or by `measure` ``released`` the first image's.
+    """
     layers = {}
     for name, features in first.items():
         grams = compute_gram(features), compute_gram(second[name])
@@ -135,9 +156,11 @@ def compare_features(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) 
 
     means = {kind: sum(values[kind] for values in layers.values()) / len(layers) for kind in ("cka", "debiased")}
     channels, constant = cka_of_channels(first[CHANNELS_LAYER], second[CHANNELS_LAYER])
+    one_image = cka_of_one_image(first[CHANNELS_LAYER][0], second[CHANNELS_LAYER][0])
 
     return {
-        "cka_vs_clip": _finite(means["cka"]),
+        "cka_vs_clip": _finite(one_image if measure == "released" else means["cka"]),
+        "cka_released": _finite(one_image),
         "cka_debiased": _finite(means["debiased"]),
         "cka_channels": _finite(channels),
         "constant_channels": constant,
@@ -167,12 +190,13 @@ def compare_with_clip(
     }
 
     protocol = {
+        "measure": settings.measure,
         "benchmark": settings.benchmark,
         "image_size": [side, side],
         "layers": list(features["run"]),
         "features": "all values of an image's feature map; cka_channels: those of a channel of the last layer",
     }
-    similarity = compare_features(features["run"], features["CLIP"])
+    similarity = compare_features(features["run"], features["CLIP"], settings.measure)
     return {"images": len(images), "protocol": protocol, **similarity}
 
 

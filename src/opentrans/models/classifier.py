@@ -17,20 +17,21 @@ class TextClassifier(nn.Module):
     """Logits ``exp(s) cos(e, T)``, s learned from ln(1/0.07); the last logit belongs to the no-object vector.
 
     It keeps the training vocabulary, which training classifies against and which decides what is unseen.
-    `max_scale` bounds exp(s) (FC-CLIP: 100).
+    `max_scale` bounds exp(s) (FC-CLIP: 100); `no_object_std` is of the no-object vector's initial values, whose length
+    decides how fast its direction trains.
     """
 
     embeddings: Tensor
     class_index: Tensor
 
-    def __init__(self, train_text: TextEmbeddings, max_scale: float = math.inf) -> None:
+    def __init__(self, train_text: TextEmbeddings, max_scale: float = math.inf, no_object_std: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("embeddings", train_text.embeddings.clone())
         self.register_buffer("class_index", train_text.class_index.clone())
 
         self.classes = len(train_text)
         self.max_scale = max_scale
-        self.no_object = nn.Parameter(torch.randn(1, train_text.embeddings.shape[1]))
+        self.no_object = nn.Parameter(no_object_std * torch.randn(1, train_text.embeddings.shape[1]))
         self.log_scale = nn.Parameter(torch.tensor(_INITIAL_LOG_SCALE))
 
     @property

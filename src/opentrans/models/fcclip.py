@@ -77,7 +77,7 @@ class FcClip(Target):
         config = make_config(settings, len(train_text))
         self.head = MaskHead(config, self.backbone.channels, settings.offset_scale)
         self.class_head = ClassHead(settings.width, teacher.embed_dim)
-        self.classifier = TextClassifier(train_text, MAX_SCALE)
+        self.classifier = TextClassifier(train_text, MAX_SCALE, settings.no_object_std)
 
         self.attention_pool = MaskedAttentionPool(teacher, style="fcclip")
         self.register_buffer("clip_scale", torch.tensor(min(teacher.logit_scale, MAX_SCALE)))

@@ -54,7 +54,7 @@ class Han(Target):
         self.student_heads = nn.ModuleList(nn.Linear(*sizes) for _ in range(outputs))
 
         self.grounding_weight = settings.grounding_weight
-        self.classifier = TextClassifier(train_text)
+        self.classifier = TextClassifier(train_text, no_object_std=settings.no_object_std)
         self.criterion = SetCriterion(config, settings.ignore_matched_share)
 
     def _decode(self, images: Float[Tensor, "b 3 h w"]) -> MaskOutputs:

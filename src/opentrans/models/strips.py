@@ -89,6 +89,16 @@ def pixel_argmax(
     return result
 
 
+def score_argmax(
+    scores: Float[Tensor, "k h w"], size: MapSize, strip_bytes: int = STRIP_BYTES, frame: Frame | None = None
+) -> Int[Tensor, "height width"]:
+    """Class of each pixel from scores of every class at low resolution, resized bilinearly; arguments as above."""
+    tiles = Tiles.of_size((scores.shape[1], scores.shape[2]), frame, size, scores.device)
+    result = torch.empty(size, dtype=torch.long, device=scores.device)
+    _classify(tiles, tiles.all(), PixelScores(tiles, scores.flatten(1).T.contiguous(), 0), result, strip_bytes)
+    return result
+
+
 @dataclass
 class MaskScores:
     """``sum_q p(q, c) sigmoid(mask_q)``."""

@@ -27,6 +27,7 @@ from opentrans.training.data import TrainingData
 from opentrans.training.loading import Step
 from opentrans.training.schedule import build_optimizer
 from opentrans.training.steps import Stepper
+from opentrans.training.weight_decay import list_undecayed
 
 
 class Search:
@@ -72,7 +73,9 @@ class Search:
     def build_optimizer(self) -> None:
         """A fresh optimiser over the backbone (convolutions and batch norms) and a loss that has a parameter."""
         heads, backbone = list(self.loss.parameters()), list(self.student.backbone.parameters())
-        self.optimizer = build_optimizer(self.recipe.optimizer, heads, backbone, self.recipe.precision != "float16")
+        named = dict(self.student.named_parameters())
+        exempt, fused = [named[name] for name in list_undecayed(self.student)], self.recipe.precision != "float16"
+        self.optimizer = build_optimizer(self.recipe.optimizer, heads, backbone, fused, exempt)
         self.stepper = Stepper(self.student, heads + backbone, self.recipe, self.data, self.device)
 
     def set_masks(self, masks: dict[str, Tensor]) -> None:

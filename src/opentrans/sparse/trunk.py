@@ -21,12 +21,12 @@ def sparsify(backbone: ClipBackbone, max_density: float = MAX_DENSITY) -> nn.Mod
 
     Returns:
         A module with the backbone's call (images -> maps res2..res5) and `channels`, without gradients. Where no
-        kernel can be compiled, the backbone is on another device, or more than `max_density` of its prunable weights
-        remain, it is the backbone itself.
+        kernel can be compiled, the backbone is on another device or not in CLIP's own style, or more than
+        `max_density` of its prunable weights remain, it is the backbone itself.
     """
     weights = [layer.weight for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
     density = sum(int(weight.count_nonzero()) for weight in weights) / sum(weight.numel() for weight in weights)
-    if weights[0].device.type != "cpu" or density > max_density:
+    if weights[0].device.type != "cpu" or backbone.style != "clip" or density > max_density:
         return backbone
 
     kernel = load_kernel()
