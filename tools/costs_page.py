@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from opentrans.costs.comparison import GIGA, MEGA, format_inference, format_table, get_paper_cost
+from opentrans.costs.released import Schedule, count_released, read_released_frozen
 from opentrans.errors import UserError
 from opentrans.runs.paper import PaperRow, read_paper
 from opentrans.system.files import read_json, write_text
 from tools.call import call
 
+PETA = 1e15
 PAGE, COUNTS, PAPER = Path("docs/costs.md"), Path("docs/costs.json"), Path("config/paper_results.csv")
 # Rows of Tables 2 and 4 by the names of the page's columns, in their order.
 _TRAINING_ROWS = {
@@ -176,6 +178,30 @@ def format_frozen(counts: Mapping[str, Any], paper: Paper) -> str:
     return format_table(rows, ["frozen by", "share of the backbone's FLOPs"])
 
 
+def format_released(counts: Mapping[str, Any], paper: Paper) -> str:
+    """Tables 2 and 4 from the authors' list of frozen layers, beside the paper."""
+    han, theirs = counts["targets"]["han"], get_training(paper)
+    warm_up = han["warmup_iterations"] * han["batch_size"]
+    schedule = Schedule(warm_up, han["iterations"] * han["batch_size"] - warm_up)
+    costs = count_released(
+        counts["crop_convolutions"],
+        han["backbone_training_flops"],
+        read_released_frozen(),
+        schedule,
+        counts["density"],
+        theirs["none"] * PETA,
+    )
+
+    top = theirs["none"] - theirs["alpha_top"]
+    rows = [["alpha saves", f"{costs.alpha_saves / PETA:.1f}", f"{theirs['none'] - theirs['alpha']:.1f}"]]
+    for median, saved in costs.alpha_top_saves.items():
+        rows.append(
+            [f"alpha* saves, if the median layer costs {median / GIGA:.3f} G", f"{saved / PETA:.1f}", f"{top:.1f}"]
+        )
+    rows.append(["alpha + pruning", f"{costs.alpha_pruned / PETA:.1f}", f"{theirs['alpha_pruned']:.1f}"])
+    return format_table(rows, ["Training FLOPs", "from the list (P)", "the paper (P)"])
+
+
 def render(text: str, counts: Mapping[str, Any], paper: Paper) -> str:
     """A page's text with renewed blocks; a block of another name is a `UserError`."""
     blocks = {
@@ -185,6 +211,7 @@ def render(text: str, counts: Mapping[str, Any], paper: Paper) -> str:
         "fcclip": lambda: format_fcclip(counts, paper),
         "training": lambda: format_training(counts, paper),
         "frozen": lambda: format_frozen(counts, paper),
+        "released": lambda: format_released(counts, paper),
     }
 
     def fill(match: re.Match[str]) -> str:

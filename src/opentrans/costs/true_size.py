@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from opentrans.clip.backbone import get_prunable
+from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.clip.pretraining import make_teacher
 from opentrans.clip.teacher import get_architecture
 from opentrans.clip.text import TextEmbeddings
@@ -16,6 +16,7 @@ from opentrans.clip.weights import ClipSource
 from opentrans.config import Config
 from opentrans.costs.counting import Density, LayerCost, inference_costs
 from opentrans.costs.layer_costs import (
+    count_convolutions,
     get_counted_network,
     get_network,
     make_counted_trunk,
@@ -77,10 +78,12 @@ def count_target_costs(config: Config, name: str, teacher: ClipSource, classes: 
 def count_all_targets(config: Config, classes: int, names: Sequence[str]) -> dict[str, Any]:
     """The costs of the targets `names`, built around CLIP with initial weights, and what they were counted with."""
     teacher = make_teacher(get_architecture(config.teacher.architecture), 0)
+    crop = config.targets[names[0]].training.crop_size
     return {
         "classes": classes,
         "image_size": list(config.costs.image_size),
         "density": config.subnetworks["ours"].density,
+        "crop_convolutions": count_convolutions(ClipBackbone(teacher.architecture), crop, crop),
         "targets": {name: count_target_costs(config, name, teacher, classes) for name in names},
     }
 
