@@ -40,6 +40,7 @@ from opentrans.training.weight_decay import list_undecayed
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks/results/gpu/gpu_training.json"
 REGIONS = 8  # of an image; COCO panoptic has about as many
+WORDS = 3  # nouns of a caption, for the grounding loss
 
 
 class Noise(TrainingData):
@@ -55,7 +56,8 @@ class Noise(TrainingData):
             label[start : start + side // REGIONS] = index % classes
         embeddings = F.normalize(torch.randn(REGIONS, dimension), dim=-1)
         known = torch.ones(REGIONS, dtype=torch.bool)
-        self.example = Example(image, label, Regions(masks, torch.arange(REGIONS) % classes, embeddings, known))
+        regions = Regions(masks, torch.arange(REGIONS) % classes, embeddings, known)
+        self.example = Example(image, label, regions, F.normalize(torch.randn(WORDS, dimension), dim=-1))
 
     def get_example(self, position: int) -> Example:
         """The same image every time."""

@@ -342,3 +342,9 @@ def test_a_setting_of_deeplab_alone_is_refused_elsewhere(content, name, value):
     content["targets"]["han"][name] = value
     with pytest.raises(UserError, match=f"`{name}` is a setting of kind deeplabv3 only"):
         parse_config(content, "config")
+
+
+def test_a_test_size_of_an_unknown_target_is_refused(content):
+    content["evaluation"]["target_sizes"] = {"hann": {"coco": [512, 1024]}}
+    with pytest.raises(UserError, match=r"evaluation\.target_sizes: 'hann' is no target"):
+        parse_config(content, "config")

@@ -1,5 +1,6 @@
 import argparse
 import csv
+import dataclasses
 import json
 from types import ModuleType, SimpleNamespace
 
@@ -11,6 +12,7 @@ from opentrans.clip.teacher import Teacher
 from opentrans.clip.text import TextEmbeddings, embed_vocabulary
 from opentrans.commands import embed_regions, embed_vocabularies, import_teacher, train_teacher
 from opentrans.config import DataConfig, PretrainingConfig, TeacherConfig, ThreadConfig
+from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 
 RECIPE = PretrainingConfig(iterations=4, batch_size=8, lr=1e-3, warmup_iterations=1)
@@ -70,6 +72,23 @@ def test_embed_vocabularies_writes_a_file_a_data_set_and_kind_of_prompts(config,
             found = TextEmbeddings.load(tmp_path / "text" / prompts / f"{name}.safetensors")
             torch.testing.assert_close(found.embeddings, expected.embeddings)
             assert torch.equal(found.class_index, expected.class_index)
+
+
+def test_name_lists_are_for_the_ensemble_prompts_only(config, teacher, prepared, tmp_path):
+    teacher.save(tmp_path / "t.safetensors")
+    vocabulary = dataclasses.replace(prepared.vocabulary, dataset="coco")
+    vocabulary.write(tmp_path / "vocabulary.json")
+    lines = [f"{index}:{synonyms[0]}s,{synonyms[0]}\n" for index, synonyms in enumerate(vocabulary.names)]
+    (tmp_path / "names.txt").write_text("".join(lines))
+    content = config.teacher.model_dump() | {"name_lists": {"coco": str(tmp_path / "names.txt")}}
+    config.teacher = TeacherConfig.model_validate(content)
+    words = ("--teacher", tmp_path / "t.safetensors", "--vocabularies", f"a={tmp_path / 'vocabulary.json'}")
+    call(embed_vocabularies, config, *words, "--prompts", "plain", "ensemble", "--output", tmp_path / "text")
+    plain, ensemble = (TextEmbeddings.load(tmp_path / f"text/{kind}/a.safetensors") for kind in ("plain", "ensemble"))
+    torch.testing.assert_close(plain.embeddings, embed_vocabulary(teacher, vocabulary, None).embeddings)
+    named = Vocabulary(vocabulary.dataset, tuple((f"{n[0]}s", n[0]) for n in vocabulary.names), vocabulary.ignore)
+    torch.testing.assert_close(ensemble.embeddings, embed_vocabulary(teacher, named, ["{}", "a {}"]).embeddings)
+    assert torch.bincount(ensemble.class_index).tolist() == [2] * len(vocabulary)
 
 
 def test_a_vocabulary_without_its_data_set_is_a_user_error(config, tmp_path):

@@ -3,9 +3,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from builders import ROOT
 from opentrans.clip.text import TextEmbeddings
+from opentrans.config import load_config
 from opentrans.errors import UserError
-from opentrans.evaluation.evaluate import compute_confusion, compute_metrics, get_test_size, resize_image
+from opentrans.evaluation.evaluate import (
+    compute_confusion,
+    compute_metrics,
+    get_test_sides,
+    get_test_size,
+    resize_image,
+)
 from opentrans.models.target import Target
 
 
@@ -75,3 +83,14 @@ def test_summary_names_classes_and_both_denominators(dataset):
     assert summary["miou"] == {"present": 75.0, "union": 37.5}
     assert [entry["iou"] for entry in summary["classes"]] == [75.0, 0.0, None]
     assert summary["classes"][0] == {"index": 0, "name": "a", "pixels": 4, "iou": 75.0}
+
+
+def test_a_targets_own_test_size_comes_before_the_benchmarks():
+    settings = load_config([ROOT / "config/paper.yaml"]).evaluation
+    assert get_test_sides(settings, "fcclip", "cityscapes") == (1024, 2560)
+    assert get_test_sides(settings, "fcclip", "coco") == (800, 1333)
+    assert get_test_sides(settings, "han", "cityscapes") == (800, 1333)
+    changed = settings.model_copy(update={"sizes": {"cityscapes": (512, 1024), "pc59": (520, 2000)}})
+    assert get_test_sides(changed, "han", "cityscapes") == (512, 1024)
+    assert get_test_sides(changed, "fcclip", "pc59") == (520, 2000)
+    assert get_test_sides(changed, "fcclip", "cityscapes") == (1024, 2560)

@@ -213,7 +213,9 @@ def test_claims_about_alpha_are_said_of_one_row(read_lines, make_evidence):
 def test_every_claim_of_the_table_has_evidence_in_the_paper(real_claims, make_evidence):
     evidence = make_evidence(lambda number, seed: 1.0 + seed)
     judged = {row.claim.name: row for row in judge_claims(real_claims, evidence)}
-    drawn = {name for name, row in judged.items() if row.paper is None}
+    elsewhere = {name for name in judged if name.endswith(" in DeepLabV3")}  # the paper's tables show another target
+    assert all(judged[name].paper is None for name in elsewhere)
+    drawn = {name for name, row in judged.items() if row.paper is None} - elsewhere
     assert drawn == {name for name in judged if name.startswith("alpha ") and "beats" not in name} - {
         "alpha saves more than random freezing"
     } | {"some layers are over-trained"}  # the paper draws these in Figures 6, 7 and 9
@@ -238,7 +240,7 @@ def test_tested_claims_have_families_and_table_3_has_all_targets(real_claims):
     sizes = {}
     for claim in real_claims:
         sizes[claim.family] = sizes.get(claim.family, 0) + 1
-    assert sizes == {"P": 8, "S": 13, "A": 3, "": 6}
+    assert sizes == {"P": 8, "S": 17, "A": 3, "": 6}
     together = next(claim for claim in real_claims if claim.name == "both together keep quality")
     assert {line.contrast.left.target for line in together.comparisons} == {"han", "deeplabv3", "fcclip_trained"}
     # Both sides are the same experiment but for the freezing.

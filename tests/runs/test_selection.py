@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -221,7 +222,8 @@ def test_what_is_made_of_all_seeds_lies_in_the_profiles_folder(files):
 
 def test_skipped_experiments_are_not_run(files):
     assert RunId("han", "ours", "half", 0) in files.get_runs([1])
-    without = Selection(files.config.model_copy(update={"skip": ["c"]}), files.experiments)
+    rows = [replace(row, skipped=row.id == "c") for row in files.experiments]
+    without = Selection(files.config, rows)
     assert without.get_runs([1]) == [run for run in files.get_runs([1]) if run.target != "han"]
 
 

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from builders import ROOT
+from opentrans.config import load_config
 from opentrans.models.target import IGNORE
 from opentrans.training.data import PAD_VALUE, CropSettings, TrainingData, collate
 
@@ -68,3 +70,25 @@ def test_micro_batches_are_the_parts_of_the_global_batch(data):
 def test_a_data_set_without_segments_falls_back_to_classes(dataset, embeddings, kind):
     data = TrainingData(dataset, embeddings, CropSettings(48, (1.0, 1.0)), kind, 1, seed=0)
     assert len(data.get_example(0).regions.classes) > 0
+
+
+def test_large_scale_jitter_fills_or_pads_a_crop_of_fixed_size(dataset, embeddings):
+    """FC-CLIP's augmentation: scaled to fit the crop, times 0.1 to 2, then cut or padded at the right and below."""
+    scales = load_config([ROOT / "config/paper.yaml"]).targets["fcclip"].training.scale_range
+    assert scales == (0.1, 2.0)
+    data = TrainingData(dataset, embeddings, CropSettings(64, scales), "class", 1, seed=0)
+    examples = [data.get_example(position) for position in range(60)]
+    filled = []
+    for example in examples:
+        assert example.image.shape == (64, 64, 3)
+        padded = (example.image == PAD_VALUE).all(-1) & (example.label == IGNORE)
+        rows, columns = (~padded).any(1).sum(), (~padded).any(0).sum()
+        assert not padded[:rows, :columns].all()
+        assert padded[rows:].all()
+        assert padded[:, columns:].all()
+        assert not example.regions.masks[:, rows:].any()
+        filled.append(max(rows, columns))
+
+    # Images are 48 x 64: from a tenth of the crop to all of it, which is cut from twice its size.
+    assert min(filled) < 20
+    assert 20 < sum(side == 64 for side in filled) < 50

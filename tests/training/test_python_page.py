@@ -57,6 +57,7 @@ def folder(project, dataset, tmp_path, monkeypatch):
         "text.safetensors": RESULTS / "text/plain/coco_train.safetensors",
         "regions.safetensors": RESULTS / "regions/coco_train.safetensors",
         "ours/subnetwork.safetensors": RESULTS / "subnetworks/ours/seed0/subnetwork.safetensors",
+        "nouns.safetensors": RESULTS / "text/nouns.safetensors",
         "config.yaml": Path("config/config.yaml"),
     }
     for source, place in files.items():
@@ -64,8 +65,9 @@ def folder(project, dataset, tmp_path, monkeypatch):
         shutil.copy(project.folder / source, folder / place)
     name, content = name_config(load_config([folder / "config/config.yaml"]))
     write_text(folder / RESULTS / name, content)
-    (folder / "data/mini/prepared/coco").mkdir(parents=True)
-    (folder / "data/mini/prepared/coco/train").symlink_to(dataset.folder)
+    prepared = folder / "data/mini/prepared/coco/train"
+    shutil.copytree(dataset.folder, prepared)
+    shutil.copy(project.folder / "nouns.json", prepared)
 
     shutil.copy(project.folder / "ours/subnetwork.safetensors", folder / "subnetwork.safetensors")
     (folder / "my_project.py").write_text(PROJECT)

@@ -54,9 +54,9 @@ NAMES = {
         BACKBONE_DECAYS
         + MASK_HEAD_DECAYS
         + """
+query_head.[weight bias]
 class_head.[weight bias]
 auxiliary_heads.*.[weight bias]
-query_head.[weight bias]
 student_heads.*.[weight bias]
 classifier.[no_object log_scale]
 """,

@@ -59,6 +59,7 @@ else:
 
 rule embed_vocabularies:
     input:
+        CONFIG.teacher.name_lists.values(),
         vocabularies=FILES.get_vocabularies(),
         teacher=RESULTS.teacher,
     output:
@@ -75,7 +76,7 @@ rule embed_vocabularies:
         runtime=60,
         gpu=min(1, get_gpus("teacher")),
     params:
-        settings=get_settings("teacher.templates", "threads.run"),
+        settings=get_settings("teacher.templates", "teacher.name_lists", "threads.run"),
         code=hash_sources("embed-vocabularies"),
         vocabularies=name_files("vocabularies", FILES.set_names),
         prompts=FILES.prompts,

@@ -23,7 +23,9 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.system.files import write_json
 
     paper = read_paper(args.paper)
-    counts = count_all_targets(args.config, args.classes)
+    # A target that the paper has not, such as FC-CLIP with a trained trunk, has no number to stand beside.
+    names = sorted(name for name in args.config.targets if f"t1_{name}_dense" in paper)
+    counts = count_all_targets(args.config, args.classes, names)
     if args.record:
         write_json(args.record, counts)
     print(format_inference(counts, paper))

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_teacher(parser)
     vocabularies = "vocabulary.json of each data set"
     parser.add_argument("--vocabularies", nargs="+", required=True, metavar="NAME=PATH", help=vocabularies)
-    kinds = "class names joined by commas, or every synonym in every template of teacher.templates, or both"
+    kinds = "class names joined by commas; or every synonym (of teacher.name_lists) in every template; or both"
     parser.add_argument("--prompts", nargs="+", choices=("plain", "ensemble"), required=True, help=kinds)
     add_output(parser, "folder to write PROMPTS/NAME.safetensors into")
 
@@ -23,6 +23,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from opentrans.clip.text_cache import TextEmbedder
+    from opentrans.data.name_lists import take_names
     from opentrans.data.prepared import Vocabulary
     from opentrans.runs.layout import get_text_file
 
@@ -32,5 +33,6 @@ def run(args: argparse.Namespace) -> None:
     embedder = TextEmbedder(args.teacher, args.config.device)
     for prompts in args.prompts:
         templates = args.config.teacher.templates if prompts == "ensemble" else None
-        for name, vocabulary in vocabularies.items():
+        for name, own in vocabularies.items():
+            vocabulary = take_names(own, args.config.teacher.name_lists) if prompts == "ensemble" else own
             embedder.embed(vocabulary, templates).save(get_text_file(args.output, prompts, name))

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     for name, folder in folders.items():
         dataset = PreparedDataset.open(folder)
         classes = TextEmbeddings.load(texts[name]).to(select_device(config.device))
-        sides = get_test_sides(config.evaluation, name)
+        sides = get_test_sides(config.evaluation, args.target, name)
         confusion = compute_confusion(target, dataset, classes, *sides, name)
 
         save_tensors(get_confusion_file(args.output_dir, name), {"confusion": torch.from_numpy(confusion)})

@@ -44,6 +44,6 @@ def run(args: argparse.Namespace) -> None:
     classes = TextEmbeddings.load(args.text).to(select_device(config.device))
 
     positions = select_images(dataset, config.figures.images)
-    sides = get_test_sides(config.evaluation, config.figures.benchmark)
+    sides = get_test_sides(config.evaluation, args.target, config.figures.benchmark)
     maps = predict_images(target, dataset, positions, classes, *sides)
     save_tensors(args.output, maps, {"run_sha256": sha256(args.run)})

@@ -68,6 +68,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _known_target_sizes(self) -> "Config":
+        for name in self.evaluation.target_sizes.keys() - self.targets.keys():
+            raise ValueError(f"evaluation.target_sizes: {name!r} is no target of this configuration")
+        return self
+
+    @model_validator(mode="after")
     def _known_traces(self) -> "Config":
         for run in self.traces.runs:
             names = run.split("/")

@@ -70,7 +70,8 @@ class TeacherConfig(Section):
     """The frozen CLIP: an open_clip model name or a model configuration, and where its weights come from.
 
     `pretrained` is an open_clip tag (``openai``), a local file, or ``random`` (initial weights, to try the machinery at
-    true size without a download); `pretraining` makes the weights instead.
+    true size without a download); `pretraining` makes the weights instead. `templates` and `name_lists`, files with
+    each class's synonyms by data set, make the prompts ``ensemble`` (FC-CLIP's; the plain ones take neither).
     """
 
     architecture: str | dict[str, Any]
@@ -79,6 +80,7 @@ class TeacherConfig(Section):
     region_encoding: Literal["crop", "mask_pool"] = "crop"
     region_batch_size: Count = 64
     templates: list[str]
+    name_lists: dict[Benchmark, str] = {}
 
     @model_validator(mode="after")
     def _one_source(self) -> "TeacherConfig":
@@ -88,11 +90,15 @@ class TeacherConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """Test-time size (short side, longest side; None keeps the size), the mIoU denominator and the strip's memory."""
+    """Test-time size (short side, longest side; None keeps the size), the mIoU denominator and the strip's memory.
+
+    `sizes` are those of single benchmarks, `target_sizes` those of a target on single benchmarks.
+    """
 
     short_side: Count | None = 800
     max_side: Count = 1333
     sizes: dict[Benchmark, Size] = {}
+    target_sizes: dict[str, dict[Benchmark, Size]] = {}
     denominator: Literal["present", "union"] = "present"
     strip_megabytes: Count = 256
 

@@ -66,9 +66,8 @@ def plan_jobs(
         tables: numbers of the tables.
         images: how many images each (data set, split) has.
     """
-    rows = [row for row in experiments if row.id not in config.skip]
-    runs = runs_of(rows, tables, config.seeds)
-    evaluated = runs_of(rows, tables, config.seeds, evaluated_only=True)
+    runs = runs_of(experiments, tables, config.seeds)
+    evaluated = runs_of(experiments, tables, config.seeds, evaluated_only=True)
     seen = sum(images[benchmark, "val"] for benchmark in config.benchmarks)
     tests = [Job(f"evaluate_run {run.target}", run, min(1, config.gpus.run), seen) for run in evaluated]
 

@@ -41,9 +41,10 @@ def resize_image(image: np.ndarray, short_side: int | None, max_side: int) -> Fl
     return F.interpolate(tensor[None], size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
 
 
-def get_test_sides(settings: EvaluationConfig, benchmark: str) -> tuple[int | None, int]:
-    """Short side and largest long side of an image of `benchmark` at test."""
-    sizes = {str(name): sides for name, sides in settings.sizes.items()}
+def get_test_sides(settings: EvaluationConfig, target: str, benchmark: str) -> tuple[int | None, int]:
+    """Short side and largest long side of an image of `benchmark` at test: the target's own, or all targets'."""
+    own = settings.target_sizes.get(target, {})
+    sizes = {str(name): sides for name, sides in (settings.sizes | own).items()}
     return sizes.get(benchmark, (settings.short_side, settings.max_side))
 
 

@@ -10,6 +10,7 @@ from opentrans.clip.teacher import Teacher, get_architecture
 from opentrans.clip.text import embed_vocabulary
 from opentrans.clip.weights import ClipWeights
 from opentrans.config import Config, TargetConfig
+from opentrans.data.name_lists import take_names
 from opentrans.data.prepared import Vocabulary
 from opentrans.errors import UserError
 from opentrans.integrations.fcclip import FCCLIP_REMEDY, get_clip, import_state
@@ -61,8 +62,10 @@ def write_run(
         raise UserError("--target", f"is of kind {settings.kind}", "name a target of kind fcclip")
 
     teacher = build_teacher(theirs, config, quick_gelu, source)
-    templates = config.teacher.templates if settings.prompts == "ensemble" else None
-    text = embed_vocabulary(teacher, Vocabulary.read(vocabulary), templates)
+    names, templates = Vocabulary.read(vocabulary), None
+    if settings.prompts == "ensemble":
+        names, templates = take_names(names, config.teacher.name_lists), config.teacher.templates
+    text = embed_vocabulary(teacher, names, templates)
     teacher.save(results.teacher)
 
     # From the file, as `evaluate` and `predict` will build it.

@@ -93,15 +93,11 @@ class Selection:
 
     def get_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show, those of which they show nothing but costs included."""
-        return runs_of(self._get_rows(), tables, self.config.seeds)
+        return runs_of(self.experiments, tables, self.config.seeds)
 
     def get_evaluated_runs(self, tables: Collection[int]) -> list[RunId]:
         """The runs that these tables show mIoU of."""
-        return runs_of(self._get_rows(), tables, self.config.seeds, evaluated_only=True)
-
-    def _get_rows(self) -> list[Experiment]:
-        """The experiments that this profile does not leave out."""
-        return [row for row in self.experiments if row.id not in self.config.skip]
+        return runs_of(self.experiments, tables, self.config.seeds, evaluated_only=True)
 
     def get_traced_runs(self) -> list[RunId]:
         """The evaluated runs of all tables whose alpha is followed in training."""

@@ -136,12 +136,12 @@ def keep_present(items: Iterable[Item], where: Path, allow_subset: bool) -> tupl
     return tuple(present)
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, remedy: str = ROOT_REMEDY) -> list[str]:
     """The non-empty lines of a text file (byte-order mark allowed), stripped; a missing file is a `UserError`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
-        raise UserError(path, "no such file", ROOT_REMEDY) from None
+        raise UserError(path, "no such file", remedy) from None
     except UnicodeDecodeError as error:
         raise UserError(path, f"not UTF-8 text ({error})", "download this file again") from None
     return [line.strip() for line in lines if line.strip()]
