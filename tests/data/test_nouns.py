@@ -142,11 +142,28 @@ def test_nouns_of_other_images_are_refused(download, prepared, config, fake_nltk
         CaptionNouns.read(path, prepared)
 
 
-def test_real_nltk_finds_the_nouns_of_a_caption():
-    """Where NLTK and its data are installed."""
+def write_nltk_data(folder):
+    """A tokenizer that knows nothing and a tagger that knows five words, in the files of NLTK's packages."""
+    tokenizer, tagger = folder / "tokenizers/punkt_tab/english", folder / "taggers/averaged_perceptron_tagger_eng"
+    tagger.mkdir(parents=True)
+    tokenizer.mkdir(parents=True)
+    for name in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
+        (tokenizer / name).write_text("")
+    tags = {"a": "DT", "dog": "NN", "on": "IN", "mats": "NNS", ".": "."}
+    for name, content in (("weights", {}), ("tagdict", tags), ("classes", sorted({*tags.values()}))):
+        (tagger / f"averaged_perceptron_tagger_eng.{name}.json").write_text(json.dumps(content))
+
+
+def test_nltk_itself_reads_its_data_from_the_folder(tmp_path):
     pytest.importorskip("nltk")
-    try:
-        find_nouns = make_nltk_tagger(None)
-    except UserError as error:
-        pytest.skip(str(error))
-    assert find_nouns("A man is riding a horse on the beach.") == ["man", "horse", "beach"]
+    write_nltk_data(tmp_path / "complete")
+    assert make_nltk_tagger(str(tmp_path / "complete"))("a dog on mats.") == ["dog", "mats"]
+
+
+def test_incomplete_data_of_nltk_are_refused_before_the_captions(fake_nltk):
+    def fail(words):
+        raise LookupError("no weights")
+
+    fake_nltk.pos_tag = fail
+    with pytest.raises(UserError, match=r"NLTK's data are incomplete \(no weights\); download"):
+        make_nltk_tagger(None)

@@ -13,7 +13,7 @@ from opentrans.config import DataConfig
 from opentrans.data.downloads import get_download_folder
 from opentrans.data.prepared import PREPARE_AGAIN, PreparedDataset
 from opentrans.data.sources.coco import prompt_name
-from opentrans.errors import UserError
+from opentrans.errors import UserError, shorten
 from opentrans.runs.layout import NOUNS_FILE
 from opentrans.system.files import read_json, write_json
 
@@ -127,4 +127,12 @@ def make_nltk_tagger(folder: str | None) -> FindNouns:
         except LookupError:
             raise UserError(folder or "NLTK_DATA", f"NLTK's {name} is not there", _NLTK_REMEDY) from None
 
-    return lambda caption: [word for word, tag in nltk.pos_tag(nltk.word_tokenize(caption)) if tag in _TAGS]
+    def find_nouns(caption: str) -> list[str]:
+        return [word for word, tag in nltk.pos_tag(nltk.word_tokenize(caption)) if tag in _TAGS]
+
+    # Once before half a million captions: a folder can be there with files missing.
+    try:
+        find_nouns("a dog")
+    except LookupError as error:
+        raise UserError(folder or "NLTK_DATA", f"NLTK's data are incomplete ({shorten(error)})", _NLTK_REMEDY) from None
+    return find_nouns
