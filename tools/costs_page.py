@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opentrans.costs.comparison import GIGA, MEGA, format_inference, format_table, get_paper_cost
-from opentrans.costs.released import Schedule, count_released, read_released_frozen
+from opentrans.costs.released import RELEASED_FROZEN, Schedule, count_released, read_released_frozen
 from opentrans.errors import UserError
 from opentrans.runs.paper import PaperRow, read_paper
 from opentrans.system.files import read_json, write_text
@@ -186,7 +186,7 @@ def format_released(counts: Mapping[str, Any], paper: Paper) -> str:
     costs = count_released(
         counts["crop_convolutions"],
         han["backbone_training_flops"],
-        read_released_frozen(),
+        read_released_frozen(Path(__file__).parents[1] / RELEASED_FROZEN),
         schedule,
         counts["density"],
         theirs["none"] * PETA,

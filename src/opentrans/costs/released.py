@@ -1,7 +1,7 @@
 """The layers that the authors' released code froze, and the Training FLOPs of Tables 2 and 4 that follow from them.
 
-The released code holds the list as a comment: 27 of the 55 convolutions of CLIP's RN50, those below the median of alpha.
-With it no parameter of Tables 2 and 4 is free.
+The released code holds the list as a comment: 27 of the 55 convolutions of CLIP's RN50, those below the median of
+alpha. With it hardly anything in Tables 2 and 4 is free.
 """
 
 from collections.abc import Collection, Mapping
@@ -27,8 +27,8 @@ class Schedule:
 class ReleasedCosts:
     """Training FLOPs in multiply-accumulates: what freezing saves, and the whole with a subnetwork and freezing.
 
-    alpha* freezes the other half without the layer of median alpha, which nobody names: `alpha_top_saves` has a value for
-    each cost that this layer can have.
+    alpha* freezes the other half without the layer of median alpha, which nobody names: `alpha_top_saves` has a value
+    for each cost that this layer can have.
     """
 
     alpha_saves: float
@@ -52,8 +52,8 @@ def count_released(
         frozen: names in `macs`.
         schedule: images before and after the freezing.
         density: of the subnetwork, one number for all layers, as the paper counts.
-        full: Training FLOPs without freezing and pruning, as the paper prints them. What they leave beside three forward
-            passes of the trunk is the head's part, which is alike in all rows.
+        full: Training FLOPs without freezing and pruning, as the paper prints them. What they leave beside three
+            forward passes of the trunk is the head's part, which is alike in all rows.
 
     Raises:
         UserError: a layer of the list is none of this trunk.
