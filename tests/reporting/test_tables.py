@@ -20,7 +20,7 @@ from opentrans.reporting.results import (
     read_results,
     write_results,
 )
-from opentrans.reporting.tables import write_caption, write_table
+from opentrans.reporting.tables import write_caption, write_notes, write_table
 from opentrans.runs.paper import read_paper
 from opentrans.runs.table import RunId
 
@@ -87,7 +87,7 @@ def test_unmeasured_and_unpublished_cells_are_empty(make_evidence, experiments):
     evidence = make_evidence([0])
     wanted = (evidence.results["target"] == "han") & (evidence.results["benchmark"] == "coco")
     partial = Evidence(evidence.results[~wanted], {}, evidence.paper, [0])
-    row = get_row(build_table(1, experiments, partial), "Distilled, unpruned (Han et al.)")
+    row = get_row(build_table(1, experiments, partial), "Random, distilled as long (Han et al.)")
     assert (row["coco (%)"], row["cityscapes (%)"], row["mean (%)"]) == ("", "40.0", "")
     assert (row["coco paper"], row["Params (M)"], row["Params paper (M)"]) == ("", "", "")
     row = get_row(build_table(1, experiments, evidence), "DeeplabV3")
@@ -122,6 +122,20 @@ def test_literature_rows_are_quoted_and_nothing_is_claimed_as_measured(make_evid
     assert list(table["Method"])[-4:] == ours
     assert get_row(table, "Ours (FC-CLIP)")["pas20 paper"] == "87.3"
     assert sum("(quoted)" in name for name in table["Method"]) == 12
+
+
+def test_a_row_that_is_not_the_papers_experiment_is_marked_and_explained(make_evidence, experiments):
+    methods = list(build_table(1, experiments, make_evidence([0]))["Method"])
+    assert "FC-CLIP †" in methods
+    assert "Han et al." in methods
+    text = write_notes(1, experiments)
+    assert text.startswith("† Not the paper's experiment. ")
+    for row in experiments:
+        if row.table == 1 and row.note:
+            assert f"{row.row} †" in methods
+            assert row.row in text
+            assert row.note in text
+    assert write_notes(2, experiments) == ""
 
 
 def test_table_8_adds_the_iterations_of_search_and_training(experiments, make_evidence):

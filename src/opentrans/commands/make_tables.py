@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Build each table, write it in four formats."""
     from opentrans.reporting.evidence import Evidence
     from opentrans.reporting.results import collect_results, count_iterations, describe_pruning, read_measures
-    from opentrans.reporting.tables import build_table, read_captions, write_caption, write_table
+    from opentrans.reporting.tables import build_table, read_captions, write_caption, write_notes, write_table
     from opentrans.reporting.tidy import read_logs, read_rounds
     from opentrans.runs.paper import read_paper
     from opentrans.runs.table import read_experiments
@@ -49,4 +49,5 @@ def run(args: argparse.Namespace) -> None:
     for number, table in tables.items():
         subject = captions.get(f"table{number}", "")
         caption = write_caption(number, config.profile, config.seeds, config.evaluation.denominator, subject)
+        caption = f"{caption} {write_notes(number, experiments)}".strip()
         write_table(args.output_dir, number, table, caption)

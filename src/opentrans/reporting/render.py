@@ -99,8 +99,8 @@ def to_latex(table: Table, caption: str, label: str) -> str:
     frame = _make_frame(table)
     style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     columns = "l" + "r" * (frame.shape[1] - 1)
-    body = style.to_latex(hrules=True, column_format=columns).replace("±", r"$\pm$").rstrip()
-    text = caption.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$")
+    body = style.to_latex(hrules=True, column_format=columns).replace("±", r"$\pm$").replace("†", r"$\dagger$").rstrip()
+    text = caption.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$").replace("†", r"$\dagger$")
 
     lines = [
         r"\begin{table}[t]",

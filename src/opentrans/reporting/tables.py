@@ -12,6 +12,7 @@ from opentrans.runs.table import Experiment
 from opentrans.system.files import write_text
 
 QUOTED = " (quoted)"
+MARK = " †"  # on a row that is not the experiment behind the paper's row
 # What each table shows beside mIoU; one that is not listed shows mIoU only.
 MEASURES = {
     1: ("params", "flops"),
@@ -53,7 +54,12 @@ def build_table(number: int, experiments: Sequence[Experiment], evidence: Eviden
     quoted = [row for row in evidence.paper.values() if row.table == number and row.from_literature]
     rows: list[Experiment | PaperRow] = [*quoted, *ours]
 
-    columns = [Column("Method", [*(row.label + QUOTED for row in quoted), *(row.row for row in ours)])]
+    columns = [
+        Column(
+            "Method",
+            [*(row.label + QUOTED for row in quoted), *(row.row + MARK if row.note else row.row for row in ours)],
+        )
+    ]
     benchmarks = list(dict.fromkeys(name for row in ours if row.evaluate for name in row.benchmarks))
     for name in benchmarks:
         columns.append(_make_miou_column(name, [name], rows, evidence))
@@ -95,6 +101,16 @@ def _make_measure_column(metric: str, rows: Sequence[Experiment | PaperRow], evi
         measured = [] if isinstance(row, PaperRow) else list(evidence.measure(row, [metric])["value"].dropna())
         cells.append(summarize([float(value) for value in measured], paper))
     return Column(TITLES[metric], cells, ".4g", ".1f" if prefix else ".6g", prefix)
+
+
+def write_notes(number: int, experiments: Sequence[Experiment]) -> str:
+    """What the marks in a table mean: in what its rows are not the paper's experiments; empty where all are."""
+    notes: dict[str, list[str]] = {}
+    for row in experiments:
+        if row.table == number and row.note:
+            notes.setdefault(row.note, []).append(row.row)
+    texts = [f"{', '.join(labels)}: {note}" for note, labels in notes.items()]
+    return f"{MARK.strip()} Not the paper's experiment. {'; '.join(texts)}." if texts else ""
 
 
 def write_caption(number: int, profile: str, seeds: Sequence[int], denominator: str, subject: str = "") -> str:

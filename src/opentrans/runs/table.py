@@ -51,7 +51,8 @@ class Experiment:
     """One row of a table.
 
     `id` joins it with the claims and the paper's values. `row` is the label that the table prints. `evaluate` is False
-    where only the costs are shown (Table 4), `skipped` True where the profile leaves the row out.
+    where only the costs are shown (Table 4), `skipped` True where the profile leaves the row out. `note` says in what
+    it is not the experiment behind the paper's row.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Experiment:
     benchmarks: tuple[str, ...]
     evaluate: bool
     skipped: bool = False
+    note: str = ""
 
 
 def read_experiments(path: Path, config: "Config") -> list[Experiment]:
@@ -121,6 +123,7 @@ def _read_experiment(where: str, row: Mapping[str, str | None], config: "Config"
         benchmarks=_read_benchmarks(cells["benchmarks"], config, f"{where}, column benchmarks"),
         evaluate=cells["evaluate"] == "yes",
         skipped=cells["id"] in config.skip,
+        note=(row.get("note") or "").strip(),
     )
 
 
