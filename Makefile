@@ -4,7 +4,7 @@
 # make quick          the tests that start no process
 # make tests          every test, with coverage
 # make cluster-tests  the tests that start a SLURM of their own; skipped, with the reason, where there is none
-# make readme         three seeds of everything; renews the tables and figures of README and findings
+# make readme         results and the study; renews the tables and figures of README and findings
 # make check-readme   fails where README and findings differ from results/mini
 # make rulegraph      draws docs/images/rulegraph.svg; needs graphviz
 # make benchmarks     measures everything against its peers; renews docs/performance.md
@@ -73,8 +73,8 @@ check-readme: .venv/installed
 	$(BIN)/python -m tools.readme --check --results results/mini
 
 readme: .venv/installed
-	$(BIN)/snakemake --cores $(CORES) --configfile config/seeds.yaml -- all paper
-	$(BIN)/snakemake --cores $(CORES) --configfile config/findings.yaml
+	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/study.yaml -- paper
 	$(BIN)/python -m tools.readme --results results/mini
 
 rulegraph: .venv/installed

@@ -142,15 +142,22 @@ def test_the_released_codes_optimiser_changes_only_what_it_names():
     assert released.subnetworks["joint"] == paper.subnetworks["joint"]
 
 
-def test_findings_train_longer_and_change_nothing_else():
-    targets = load_config([FOLDER / "findings.yaml"]).targets
-    for name, model in (("han_238", "han"), ("deeplabv3_600", "deeplabv3"), ("deeplabv3_2000", "deeplabv3")):
-        training = targets[model].training
-        milestones = targets[name].training.optimizer.milestones
-        optimizer = training.optimizer.model_copy(update={"milestones": milestones})
-        longer = {"iterations": int(name.split("_")[1]), "checkpoint_every": int(name.split("_")[1])}
-        training = training.model_copy(update=longer | {"optimizer": optimizer})
-        assert targets[name] == targets[model].model_copy(update={"training": training})
+def test_the_study_is_the_mini_world_made_fit_for_verdicts():
+    mini, study, full = (load_config([FOLDER / f"{name}.yaml"]) for name in ("mini", "study", "study_full"))
+    assert (len(study.seeds), len(full.seeds)) == (8, 16)
+    assert study.has_worlds
+    assert full.has_worlds
+    assert not mini.has_worlds
+    # Schedules keep their shape when they are longer.
+    for name, target in study.targets.items():
+        training = target.training
+        assert training.optimizer.milestones == [training.iterations * 8 // 10, training.iterations * 9 // 10], name
+        assert training.warmup_iterations in (0, training.iterations // 5, 60), name
+    # Both strategies of Table 8 train the target equally long.
+    joint = study.subnetworks["joint"]
+    assert 21 * joint.iterations + joint.recovery_iterations == study.targets["han"].training.iterations
+    assert full.targets == study.targets
+    assert full.subnetworks == study.subnetworks
 
 
 @pytest.mark.parametrize(

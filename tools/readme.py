@@ -57,23 +57,28 @@ def find_shown(pages: Iterable[Path]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(blocks)), list(dict.fromkeys(images))
 
 
-def find_table(results: Path, name: str) -> Path:
-    """The CSV behind a block: ``tables/{name}.csv``, ``{name}.csv``, or for PROFILE_NAME another profile's table."""
+def _list_layouts(results: Path, name: str) -> list[tuple[ResultsLayout, str]]:
+    """Where `name` may lie: in these results, or for PROFILE_NAME in another profile's beside them."""
     profile, _, other = name.partition("_")
-    layout = ResultsLayout(results)
-    candidates = [layout.table(name, "csv"), layout.collected(name)]
-    if other:
-        candidates.append(ResultsLayout(results.parent / profile).table(other, "csv"))
+    return [(ResultsLayout(results), name), (ResultsLayout(results.parent / profile), other or name)]
 
+
+def find_table(results: Path, name: str) -> Path:
+    """The CSV behind a block: ``tables/{name}.csv`` or ``{name}.csv``, for PROFILE_NAME of another profile."""
+    layouts = _list_layouts(results, name)
+    candidates = [path for layout, own in layouts for path in (layout.table(own, "csv"), layout.collected(own))]
     for path in candidates:
         if path.exists():
             return path
+    remedy = "run the workflow, or remove the block"
+    named = candidates[2] if layouts[1][1] != name else candidates[0]
+    raise UserError(named, f"no such file, but a page shows {name}", remedy)
 
-    raise UserError(
-        candidates[-1 if other else 0],
-        f"no such file, but a page shows {name}",
-        "run the workflow, or remove the block",
-    )
+
+def find_figure(results: Path, name: str) -> Path:
+    """The SVG behind an image, for PROFILE_NAME of another profile; it may not exist: not every image is a figure."""
+    candidates = [layout.figure(own, "svg") for layout, own in _list_layouts(results, name)]
+    return next((path for path in candidates if path.exists()), candidates[0])
 
 
 def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path) -> None:
@@ -83,7 +88,8 @@ def take_record(results: Path, pages: Sequence[Path], folder: Path, images: Path
     tables = {name: find_table(results, name) for name in blocks if name != _COST}
 
     # A page also shows images that are no figures of the run.
-    figures = {name: layout.figure(name, "svg") for name in shown if layout.figure(name, "svg").exists()}
+    found = {name: find_figure(results, name) for name in shown}
+    figures = {name: path for name, path in found.items() if path.exists()}
     total = sum_costs(read_costs_of_jobs(layout.find_job_folders()))
     record = ShownResults(
         captions={name: read_table_caption(path) for name, path in tables.items()},
@@ -181,7 +187,7 @@ def _compare(record: ShownResults, folder: Path, results: Path) -> list[str]:
         if path.read_bytes() != (folder / f"{name}.csv").read_bytes() or read_table_caption(path) != caption:
             drift.append(f"{folder / name}.csv: differs from {path}")
     for name, digest in record.figures.items():
-        path = ResultsLayout(results).figure(name, "svg")
+        path = find_figure(results, name)
         if not path.exists() or sha256(path) != digest:
             drift.append(f"{name}.svg: differs from {path}")
     return drift

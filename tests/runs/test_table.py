@@ -8,7 +8,6 @@ from opentrans.config import read_config_file
 from opentrans.errors import UserError
 from opentrans.runs.paper import read_paper
 from opentrans.runs.table import EXPERIMENT_FIELDS, RunId, get_named, read_experiments, runs_of
-from opentrans.system.files import read_csv
 
 HEADER = ",".join(EXPERIMENT_FIELDS)
 GOOD = "a,1,Row,han,ours,none,coco,yes"
@@ -61,13 +60,6 @@ def test_the_papers_values_cover_what_its_rows_are_evaluated_on(experiments, pap
         if row.evaluate and row.id in paper:
             missing = set(row.benchmarks) - paper[row.id].values.keys()
             assert missing <= ({"ade847"} if row.target == "deeplabv3" else set()), row.id
-
-
-def test_the_findings_are_no_rows_of_the_paper(paper):
-    ids = [line["id"] for line in read_csv(PAPER.with_name("findings.csv"), ("id",))]
-    assert ids
-    assert all(key.startswith("own_") for key in ids)
-    assert not set(ids) & paper.keys()
 
 
 @pytest.mark.parametrize("control", ["distilled", "random_distilled", "random_distilled_layers"])
