@@ -61,9 +61,9 @@ STYLES = {
     "distilled": Style("#56B4E9", "..", "--", "s", "left"),
     "ours": Style("#E69F00", "//", "-", "D", "full"),
     "random": Style("#999999", "xx", ":", "v", "none"),
+    "random_distilled": Style("#009E73", "\\\\", "-.", "^", "full"),
 }
 SPARE = (
-    Style("#009E73", "\\\\", "-.", "^", "full"),
     Style("#CC79A7", "++", "--", "P", "none"),
     Style("#D55E00", "--", ":", "X", "full"),
     Style("#000000", "oo", "-.", "<", "none"),
