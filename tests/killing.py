@@ -4,11 +4,13 @@ import os
 import random
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 # What Python reports of the file system (https://docs.python.org/3/library/audit_events.html); fsync, close and
 # write are not among it and are wrapped.
@@ -71,6 +73,8 @@ def run_child(action: Callable[[], int | None]) -> int:
         random.setstate(state)  # Python seeds it anew in every fork
         try:
             torch.set_num_threads(1)  # threads of the parent do not exist here
+            # The lock of progress bars is shared by all forks: one killed while it holds it would stop all others.
+            tqdm.set_lock(threading.RLock())
             status = action() or 0
         except BaseException:
             traceback.print_exc()
