@@ -62,8 +62,15 @@ def test_gpus_of_a_node_are_counted(generic, gpus):
 def test_minutes_are_those_of_the_rules():
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     blocks = dict(re.findall(r"^ *rule (\w+):(.*?)(?=^ *rule |\Z)", text, re.MULTILINE | re.DOTALL))
-    asked = {name: int(re.search(r"runtime=(\d+)", blocks[name])[1]) for name in MINUTES}
+    asked = {name: int(re.search(r"runtime=.*?limit_time\((\d+)\)", blocks[name])[1]) for name in MINUTES}
     assert asked == MINUTES
+
+
+def test_no_request_is_longer_than_the_time_limit(paper):
+    limited = paper.model_copy(update={"time_limit": 1440})
+    requests = {each.job: each.minutes for each in list_requests(limited, plan_profile(limited).work, {})}
+    assert requests["train"] == requests["find_subnetwork"] == 1440
+    assert requests["evaluate_run"] == MINUTES["evaluate_run"]
 
 
 def test_requests_are_the_largest_job_of_each_kind(paper):

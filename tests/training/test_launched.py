@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from opentrans import cli
 from opentrans.data.prepared import PreparedDataset, read_rgb
 from opentrans.system import launch
 from opentrans.system.files import sha256
-from opentrans.system.signals import INTERRUPTED_STATUS
+from opentrans.system.signals import INTERRUPTED_STATUS, TIME_LIMIT, watch_time
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/task").exists(), reason="processes are looked up in /proc, which is not here"
@@ -196,3 +197,30 @@ def test_what_goes_wrong_in_a_data_worker_is_one_line_as_without_workers(slow, m
     assert len(lines) == 1
     assert message in lines[0]
     assert "Traceback" not in lines[0]
+
+
+@pytest.mark.workflow
+def test_a_training_ends_itself_before_its_time_limit_and_can_resume(slow):
+    content = yaml.safe_load((slow.folder / "config.yaml").read_text())
+    content["targets"]["deeplabv3"]["training"] |= {"iterations": 10**6, "checkpoint_every": 10**6}
+    (slow.folder / "config.yaml").write_text(yaml.safe_dump(content))
+
+    words = [sys.executable, "-m", "opentrans.system.launch", "0", *slow.train("deeplabv3", name="limited")]
+    # The alarm comes after half of so short a limit.
+    done = subprocess.run(words, env=os.environ | {TIME_LIMIT: "50"}, capture_output=True, text=True, timeout=50)
+    assert done.returncode == INTERRUPTED_STATUS, done.stderr
+    assert "interrupted by SIGALRM: iteration" in done.stderr
+    (saved,) = (slow.folder / "limited").glob("checkpoint.unfinished/0*.safetensors")
+    assert int(saved.stem) > 0
+
+
+def test_a_job_without_a_limit_sets_no_alarm(monkeypatch):
+    monkeypatch.delenv(TIME_LIMIT, raising=False)
+    watch_time()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    monkeypatch.setenv(TIME_LIMIT, "86400")
+    try:
+        watch_time()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == pytest.approx(86400 - 300, abs=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -4,6 +4,7 @@ import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from opentrans.config import OptimizerConfig
 from opentrans.errors import UserError
 from opentrans.system.files import hash_path, sha256
 from opentrans.system.signals import INTERRUPTED_STATUS
-from opentrans.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from opentrans.training.checkpoint import Checkpoint, load_checkpoint, restore, save_checkpoint
 from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.engine import train, write_log
-from opentrans.training.randomness import seed_generators
+from opentrans.training.randomness import get_random_state, seed_generators
 
 ADAM = OptimizerConfig(name="adamw", lr=0.01, weight_decay=0.01, milestones=[3], clip_norm=5.0)
 
@@ -275,3 +276,22 @@ def test_weights_that_are_not_numbers_replace_no_checkpoint(adam_run, tmp_path):
     with pytest.raises(UserError, match=r"not saved: model\.head\.weight is not finite"):
         train(run, 5, checkpoints)
     assert checkpoints.list() == kept
+
+
+@pytest.mark.parametrize(("fused", "device"), [(True, "meta"), (False, "cpu")])
+def test_a_restored_step_lies_where_the_optimizer_counts(fused, device):
+    """A fused optimiser's kernel reads the count on the device; `meta` stands for a GPU, which is not here."""
+    model = torch.nn.Linear(2, 2, device="meta")
+    optimizer = torch.optim.AdamW(model.parameters())
+    for group in optimizer.param_groups:
+        group["fused"] = fused  # torch refuses it on `meta` when the optimiser is made
+    weights = {name: torch.zeros(value.shape) for name, value in model.named_parameters()}
+    moments = {f"{name}|{key}": value for name, value in weights.items() for key in ("exp_avg", "exp_avg_sq")}
+    steps = {f"{name}|step": torch.tensor(3.0) for name in weights}
+    states = get_random_state()
+    checkpoint = Checkpoint(3, weights, moments | steps, states, {}, {})
+    restore(checkpoint, model, optimizer, Path("checkpoint"))
+    for parameter in model.parameters():
+        state = optimizer.state[parameter]
+        assert state["step"].device.type == device
+        assert state["exp_avg"].device.type == "meta"

@@ -32,10 +32,12 @@ from opentrans.runs.selection import (
 )
 from opentrans.runs.table import read_experiments
 from opentrans.system.files import write_text
+from opentrans.system.signals import TIME_LIMIT
 
 export_interpreter()
 # Snakemake takes PYTHONPATH away from jobs in conda environments; this is said after the environment is activated.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(REPOSITORY / 'src'))}; ")
+PREFIX = f"export PYTHONPATH={shlex.quote(str(REPOSITORY / 'src'))}; "
+shell.prefix(PREFIX)
 
 
 def get_project_file(path):
@@ -54,6 +56,10 @@ try:
     EXPERIMENTS = read_experiments(Path(get_project_file(CONFIG.experiments)), CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+# What a job may take, and when one that resumes has to end itself.
+if CONFIG.time_limit is not None:
+    shell.prefix(PREFIX + f"export {TIME_LIMIT}={60 * CONFIG.time_limit}; ")
 
 # Which files are needed, and where they lie. Rules name no folder. What is made of all seeds lies in the profile's
 # folder; the chain's files do, too, or in a folder of their seed where each has a world of its own.
@@ -164,23 +170,6 @@ def name_files(field, names):
         f"{name}={path}"
         for name, path in zip(names, getattr(input, field), strict=True)
     ]
-
-
-def get_gpus(kind, target=None):
-    """GPUs of a job of this kind: how many processes it runs in, where the machine has as many."""
-    if CONFIG.device == "cpu":
-        return 0
-    return CONFIG.gpus.targets.get(target, getattr(CONFIG.gpus, kind))
-
-
-def get_run_gpus(wildcards):
-    """GPUs of a target's training."""
-    return get_gpus("run", wildcards.target)
-
-
-def get_memory(kind):
-    """Main memory of a job of this kind in megabytes; more at every attempt."""
-    return lambda wildcards, attempt: getattr(CONFIG.memory_mb, kind) * attempt
 
 
 def get_captions(name="*"):

@@ -15,7 +15,7 @@ rule compare_backbones:
     threads: CONFIG.threads.run
     resources:
         mem_mb=get_memory("run"),
-        runtime=120,
+        runtime=limit_time(120),
         gpu=min(1, get_gpus("run")),
     params:
         settings=describe_architecture("cka", "threads.run", "device"),

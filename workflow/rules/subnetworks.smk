@@ -1,3 +1,17 @@
+from opentrans.config import SEARCHING
+
+
+def get_search_cores(wildcards):
+    """Cores of a recipe's job."""
+    gpus = get_gpus("subnetwork") if needs_gpu(wildcards) else 0
+    return get_cores(CONFIG.threads.subnetwork, gpus) if needs_gpu(wildcards) else 1
+
+
+def needs_gpu(wildcards):
+    """Whether a recipe trains; dense and random subnetworks are made in seconds on a core."""
+    return CONFIG.subnetworks[wildcards.subnetwork].method in SEARCHING
+
+
 rule find_subnetwork:
     input:
         FILES.get_training_set(),
@@ -15,11 +29,15 @@ rule find_subnetwork:
         RESULTS.job(f"find_subnetwork/{SUBNETWORK_JOB}")
     conda:
         "../envs/torch.yaml"
-    threads: CONFIG.threads.subnetwork
+    threads: get_search_cores
     resources:
-        mem_mb=get_memory("subnetwork"),
-        runtime=2880,
-        gpu=get_gpus("subnetwork"),
+        mem_mb=lambda wildcards, attempt: (
+            get_memory("subnetwork")(wildcards, attempt)
+            if needs_gpu(wildcards)
+            else 8000
+        ),
+        runtime=lambda wildcards: limit_time(2880) if needs_gpu(wildcards) else 30,
+        gpu=lambda wildcards: get_gpus("subnetwork") if needs_gpu(wildcards) else 0,
     params:
         settings=describe(
             "subnetworks.{subnetwork}", "threads.subnetwork", "device", "data"

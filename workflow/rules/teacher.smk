@@ -34,6 +34,10 @@ if CONFIG.teacher.pretraining:
 
 else:
 
+    # On the machine that submits: compute nodes seldom have a network.
+    localrules:
+        import_teacher,
+
     rule import_teacher:
         output:
             teacher=RESULTS.teacher,
@@ -134,7 +138,7 @@ rule embed_regions:
     threads: CONFIG.threads.run
     resources:
         mem_mb=get_memory("teacher"),
-        runtime=720,
+        runtime=limit_time(720),
         gpu=min(1, get_gpus("teacher")),
     params:
         settings=get_settings(

@@ -21,10 +21,10 @@ rule warm_up:
         RESULTS.job(f"warm_up/{WARM_UP_JOB}")
     conda:
         "../envs/torch.yaml"
-    threads: CONFIG.threads.run
+    threads: get_run_cores
     resources:
         mem_mb=get_memory("run"),
-        runtime=1440,
+        runtime=limit_time(1440),
         gpu=get_run_gpus,
     params:
         settings=describe("targets.{target}", "threads.run", "device", "data"),
@@ -178,10 +178,10 @@ else:
             RESULTS.job(f"train/{RUN_JOB}")
         conda:
             "../envs/torch.yaml"
-        threads: CONFIG.threads.run
+        threads: get_run_cores
         resources:
             mem_mb=get_memory("run"),
-            runtime=4320,
+            runtime=limit_time(4320),
             gpu=get_run_gpus,
         params:
             settings=describe("targets.{target}", "threads.run", "device", "data"),
@@ -219,7 +219,7 @@ else:
         threads: CONFIG.threads.run
         resources:
             mem_mb=get_memory("run"),
-            runtime=720,
+            runtime=limit_time(720),
             gpu=min(1, get_gpus("run")),
         params:
             settings=describe_architecture(

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from opentrans.clip.region_embeddings import RegionEmbeddings
     from opentrans.clip.text import TextEmbeddings
     from opentrans.clip.weights import ClipWeights
+    from opentrans.config import SEARCHING
     from opentrans.data.prepared import PreparedDataset
     from opentrans.pruning.subnetwork import Subnetwork
     from opentrans.runs.table import get_named
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
     recipe, threads = get_named(config.subnetworks, args.recipe, "--recipe"), config.threads.subnetwork
     torch.set_num_threads(threads)
     seed_everything(args.seed)
-    teacher = ClipWeights.load(args.teacher, select_device(config.device))
+    # A dense or random subnetwork is made in seconds: its job has no GPU.
+    device = select_device(config.device if recipe.method in SEARCHING else "cpu")
+    teacher = ClipWeights.load(args.teacher, device)
     data = TrainingData(
         PreparedDataset.open(args.dataset),
         RegionEmbeddings.load(args.regions),

@@ -7,7 +7,14 @@ key, and how files are laid over each other.
 
 from opentrans.config.loading import list_config_files, load_config, merge, parse_config, read_config_file
 from opentrans.config.profile import Config
-from opentrans.config.recipes import FreezeRecipe, OptimizerConfig, SubnetworkRecipe, TargetConfig, TrainingConfig
+from opentrans.config.recipes import (
+    SEARCHING,
+    FreezeRecipe,
+    OptimizerConfig,
+    SubnetworkRecipe,
+    TargetConfig,
+    TrainingConfig,
+)
 from opentrans.config.sections import (
     CkaConfig,
     DataConfig,
@@ -20,6 +27,7 @@ from opentrans.config.sections import (
 from opentrans.config.values import Benchmark, Order, TrunkStyle
 
 __all__ = [
+    "SEARCHING",
     "Benchmark",
     "CkaConfig",
     "Config",

@@ -26,6 +26,8 @@ class Config(Section):
     """A whole profile. `workers` are the data loading processes of each training process (0: it loads itself).
 
     `skip` lists experiments, by id, that this profile leaves out: their rows stay empty, claims about them unjudged.
+    `time_limit` is the longest time, in minutes, that a job may ask for: a training that needs longer ends itself
+    before, with its state saved, and resumes when the job is submitted again.
     `schedule_scale` multiplies every count of iterations and every milestone (`opentrans.config.scaling`).
     With `short_jobs` a training is evaluated by the job that trained it, for trainings of which imports would be half.
     """
@@ -37,6 +39,7 @@ class Config(Section):
     skip: list[str] = []
     seeds: Annotated[list[int], Field(min_length=1)]
     short_jobs: bool = False
+    time_limit: Annotated[int, Field(ge=10)] | None = None
     schedule_scale: Annotated[float, Field(gt=0)] = 1.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: ThreadConfig = ThreadConfig()

@@ -17,6 +17,8 @@ from opentrans.config.values import (
     TrunkStyle,
 )
 
+# The methods that train the student, all through the same iterations.
+SEARCHING = ("imp", "random_distilled", "distill")
 _ONLY_DEEPLABV3 = (
     "multi_grid",
     "counted_stride",

@@ -5,11 +5,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from opentrans.config import Config, SubnetworkRecipe
+from opentrans.config import SEARCHING, Config, SubnetworkRecipe
 from opentrans.runs.table import Experiment, RunId, SubnetworkId, runs_of
 
 SECONDS_AN_HOUR = 3600
-_SEARCHES = ("imp", "random_distilled", "distill")
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _plan_searches(config: Config, runs: Sequence[RunId]) -> Iterator[Job]:
     """Searches; dense and random subnetworks take seconds."""
     needed = {SubnetworkId(run.subnetwork, run.seed) for run in runs}
     for name, recipe in config.subnetworks.items():
-        if recipe.method in _SEARCHES:
+        if recipe.method in SEARCHING:
             for seed in config.seeds:
                 if SubnetworkId(name, seed) in needed:
                     steps = count_pruning_steps(recipe)

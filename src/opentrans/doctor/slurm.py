@@ -116,12 +116,13 @@ def list_requests(config: Config, work: Sequence[Work], profile: Mapping[str, An
     requests = []
     for kind, number in gpus.items():
         changed = own.get(kind) or {}
+        limited = min(MINUTES[kind], config.time_limit or MINUTES[kind])
         loading = number * (config.workers + 1) if kind in TRAINING_JOBS else 1
         requests.append(
             Request(
                 job=kind,
                 partition=str(changed.get("slurm_partition", default.get("slurm_partition", ""))),
-                minutes=read_runtime(changed.get("runtime", MINUTES[kind])),
+                minutes=read_runtime(changed.get("runtime", limited)),
                 gpus=number,
                 cores=max(threads.get(kind, config.threads.run), loading),
                 memory_mb=memory.get(kind, config.memory_mb.run),

@@ -9,7 +9,7 @@ from torch import Tensor
 from opentrans.clip.backbone import ClipBackbone, get_prunable
 from opentrans.clip.text import TextEmbeddings
 from opentrans.clip.weights import ClipSource
-from opentrans.config import SubnetworkRecipe
+from opentrans.config import SEARCHING, SubnetworkRecipe
 from opentrans.errors import UserError
 from opentrans.pruning.magnitude import count_remaining, random_masks
 from opentrans.pruning.masks import dense_masks
@@ -18,9 +18,6 @@ from opentrans.search.rounds import RoundRow, describe_round
 from opentrans.search.search import Search
 from opentrans.training.checkpoint_folder import CheckpointFolder
 from opentrans.training.data import TrainingData
-
-# The methods that train the student, all through the same iterations.
-SEARCHING = ("imp", "random_distilled", "distill")
 
 
 def find_subnetwork(

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Sequence
 
 from opentrans.system.leases import VISIBLE, get_lock_folder, lease_devices, list_devices
-from opentrans.system.signals import INTERRUPTED_STATUS, LAUNCHER, Interrupted, catch_signals
+from opentrans.system.signals import INTERRUPTED_STATUS, LAUNCHER, Interrupted, catch_signals, watch_time
 
 QUIET = {"LOGLEVEL": "CRITICAL"}  # of torchrun: the command says itself in one line what is wrong
 SHUTDOWN = 60  # seconds that the processes have to save, once a signal came in or one of them died
@@ -79,6 +79,7 @@ def launch_command(arguments: Sequence[str]) -> None:
     try:
         with catch_signals():
             processes = lease_gpus(wanted)
+            watch_time()  # from here on: waiting for devices is not the training's time, but the scheduler's
             if processes > 1:
                 sys.exit(run_processes(processes, arguments[1:]))
     except Interrupted as end:

@@ -1,6 +1,7 @@
-"""SIGTERM and SIGINT (preemption, Ctrl-C): training finishes its iteration, saves, and exits with `INTERRUPTED_STATUS`.
+"""SIGTERM, SIGINT and SIGALRM (preemption, Ctrl-C, a time limit): a training saves and exits with `INTERRUPTED_STATUS`.
 
-Outside a section that defers them, the signals raise `Interrupted` at once: nothing half-written has its final name.
+It finishes its iteration first. Outside a section that defers them, the signals raise `Interrupted` at once: nothing
+half-written has its final name.
 """
 
 import ctypes
@@ -14,7 +15,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: try again later
-CAUGHT = (signal.SIGTERM, signal.SIGINT)
+CAUGHT = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)  # the last: a job's own time limit
+TIME_LIMIT = "OPENTRANS_TIME_LIMIT"  # environment: seconds that a job may take
+TIME_TO_SAVE = 300  # seconds of the limit that are left for the last iteration and its checkpoint
 WORKER_GRACE = 60  # seconds that a worker process outlives a signal, while its parent saves; then it must hang
 LAUNCHER = "OPENTRANS_LAUNCHER"  # environment: the process that started this one and others for one command
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -22,6 +25,17 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 class Interrupted(BaseException):
     """A signal asked this process to end; like `KeyboardInterrupt`, no ``except Exception`` may swallow it."""
+
+
+def watch_time() -> None:
+    """Have this process, and a program that takes its place, signalled in time before the job's limit, if it has one.
+
+    The alarm is the process's: it survives ``exec`` and is not inherited by children.
+    """
+    limit = os.environ.get(TIME_LIMIT)
+    if limit is not None:
+        seconds = float(limit)
+        signal.setitimer(signal.ITIMER_REAL, max(seconds - TIME_TO_SAVE, seconds / 2))
 
 
 def leave_to_parent(number: int, frame: FrameType | None) -> None:
@@ -74,7 +88,7 @@ _stop = Stop()
 
 @contextmanager
 def catch_signals() -> Iterator[None]:
-    """Handle SIGTERM and SIGINT as described above until the block ends (in the main thread; elsewhere do nothing)."""
+    """Handle these signals as described above until the block ends (in the main thread; elsewhere do nothing)."""
     global _stop
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -100,7 +100,9 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
         for parameter in group["params"]:
             state = _part(checkpoint.optimizer, names[id(parameter)] + "|")
             if state:
-                optimizer.state[parameter] = {key: _lay_out(key, value, parameter) for key, value in state.items()}
+                on_device = bool(group.get("fused") or group.get("capturable"))
+                laid_out = {key: _lay_out(key, value, parameter, on_device) for key, value in state.items()}
+                optimizer.state[parameter] = laid_out
     try:
         set_random_state(*checkpoint.random_states)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -131,6 +133,11 @@ def _flatten(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Te
     return {name: value for name, value in entries.items() if isinstance(value, Tensor)}
 
 
-def _lay_out(key: str, value: Tensor, parameter: Tensor) -> Tensor:
-    """A moment lies in memory as its parameter does: fused optimisers walk through both alike."""
-    return value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)
+def _lay_out(key: str, value: Tensor, parameter: Tensor, step_on_device: bool) -> Tensor:
+    """A moment lies in memory as its parameter does: fused optimisers walk through both alike.
+
+    They also count their steps on the parameter's device, where their kernel reads the count; others count on the CPU.
+    """
+    if key == "step":
+        return value.to(parameter.device, copy=True) if step_on_device else value.clone()
+    return torch.empty_like(parameter).copy_(value)
