@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from opentrans.errors import UserError
-from opentrans.system.device import select_device
+from opentrans.system.device import prefer_device, select_device
 from opentrans.system.leases import VISIBLE
 
 
@@ -51,3 +51,11 @@ def test_auto_on_a_machine_without_gpus_is_quiet(cuda, capsys):
     cuda(False)
     assert select_device("auto") == torch.device("cpu")
     assert capsys.readouterr().err == ""
+
+
+def test_results_of_a_gpu_can_be_looked_at_without_one(cuda):
+    cuda(False)
+    assert select_device(prefer_device("cuda")) == select_device(prefer_device("auto")) == torch.device("cpu")
+    cuda(True)
+    assert select_device(prefer_device("cuda")).type == "cuda"
+    assert prefer_device("cpu") == "cpu"

@@ -9,7 +9,7 @@ from opentrans.models.registry import build_target
 from opentrans.models.target import Target
 from opentrans.runs.find import FinishedRun, find_run
 from opentrans.runs.table import get_named
-from opentrans.system.device import select_device
+from opentrans.system.device import prefer_device, select_device
 from opentrans.training.checkpoint import load_checkpoint, load_model
 
 
@@ -18,13 +18,14 @@ def load_run(run: FinishedRun | Path | str, device: str | None = None) -> Target
 
     Args:
         run: the run's folder or checkpoint inside its results, or what `opentrans.runs.find.find_run` found.
-        device: ``auto``, ``cpu`` or ``cuda``; by default that of the run's configuration.
+        device: ``auto``, ``cpu`` or ``cuda``; by default that of the run's configuration, or the CPU without a GPU.
 
     Raises:
         UserError: there is no such run, or a file that belongs to it is missing or damaged.
     """
     found = run if isinstance(run, FinishedRun) else find_run(Path(run))
     name = found.run_id.target
+    device = device or prefer_device(found.config.device)
     return load_target(found.config, name, found.checkpoint, found.teacher, found.train_text, device)
 
 

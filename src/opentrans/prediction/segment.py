@@ -18,7 +18,7 @@ from opentrans.models.target import Target
 from opentrans.prediction.images import get_image
 from opentrans.prediction.words import make_vocabulary, parse_classes
 from opentrans.runs.find import FinishedRun, find_run
-from opentrans.system.device import select_device
+from opentrans.system.device import prefer_device, select_device
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,11 @@ def load_segmenter(
         vocabulary: the classes; the target finds out itself which of them training has seen.
         short_side: of the image at test; by default that of the evaluation, or, where that keeps every image's
             size, the training crop's.
-        device: ``auto``, ``cpu`` or ``cuda``; by default that of the run's configuration.
+        device: ``auto``, ``cpu`` or ``cuda``; by default that of the run's configuration, or the CPU without a GPU.
     """
     config, settings = found.config, found.config.targets[found.run_id.target]
-    torch_device = select_device(device or config.device)
+    device = device or prefer_device(config.device)
+    torch_device = select_device(device)
     target = load_run(found, device)
     teacher = Teacher.load(found.teacher).to(torch_device)
     templates = config.teacher.templates if settings.prompts == "ensemble" else None

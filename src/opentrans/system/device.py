@@ -30,6 +30,11 @@ def select_device(name: str) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if name == "cuda" else torch.device(name)
 
 
+def prefer_device(configured: str) -> str:
+    """The device for a look at finished results: a GPU that they were trained on is used, but not needed."""
+    return "cpu" if configured == "cpu" else "auto"
+
+
 def explain_missing_gpu() -> str:
     """Why torch can use no GPU, as far as it can tell."""
     if torch.version.cuda is None and torch.version.hip is None:
