@@ -1,17 +1,3 @@
-def get_seed_option(wildcards):
-    """The seed of a world or a teacher, where every seed of the profile draws its own."""
-    return ["--seed", wildcards.seed] if CONFIG.has_worlds else []
-
-
-def get_download_option(wildcards):
-    """Where a seed's own world lies, from which its data sets are prepared."""
-    return (
-        ["--raw-root", str(FILES.get_data(wildcards).world)]
-        if CONFIG.has_worlds
-        else []
-    )
-
-
 rule make_world:
     output:
         manifest=DATA.manifest,

@@ -1,4 +1,6 @@
-# What jobs ask of the machine.
+# What jobs are given, and what they ask of the machine.
+
+from opentrans.config import SEARCHING
 
 
 def get_gpus(kind, target=None):
@@ -31,3 +33,34 @@ def get_cores(threads, gpus):
 def get_run_cores(wildcards):
     """Cores of a target's training."""
     return get_cores(CONFIG.threads.run, get_run_gpus(wildcards))
+
+
+def get_seed_option(wildcards):
+    """The seed of a world or a teacher, where every seed of the profile draws its own."""
+    return ["--seed", wildcards.seed] if CONFIG.has_worlds else []
+
+
+def get_download_option(wildcards):
+    """Where a seed's own world lies, from which its data sets are prepared."""
+    return (
+        ["--raw-root", str(FILES.get_data(wildcards).world)]
+        if CONFIG.has_worlds
+        else []
+    )
+
+
+def name_benchmarks(wildcards):
+    """NAME=FOLDER pairs of all prepared benchmarks."""
+    data = FILES.get_data(wildcards)
+    return [f"{name}={data.prepared(name, 'val')}" for name in CONFIG.benchmarks]
+
+
+def get_search_cores(wildcards):
+    """Cores of a recipe's job."""
+    gpus = get_gpus("subnetwork") if needs_gpu(wildcards) else 0
+    return get_cores(CONFIG.threads.subnetwork, gpus) if needs_gpu(wildcards) else 1
+
+
+def needs_gpu(wildcards):
+    """Whether a recipe trains; dense and random subnetworks are made in seconds on a core."""
+    return CONFIG.subnetworks[wildcards.subnetwork].method in SEARCHING

@@ -1,17 +1,3 @@
-from opentrans.config import SEARCHING
-
-
-def get_search_cores(wildcards):
-    """Cores of a recipe's job."""
-    gpus = get_gpus("subnetwork") if needs_gpu(wildcards) else 0
-    return get_cores(CONFIG.threads.subnetwork, gpus) if needs_gpu(wildcards) else 1
-
-
-def needs_gpu(wildcards):
-    """Whether a recipe trains; dense and random subnetworks are made in seconds on a core."""
-    return CONFIG.subnetworks[wildcards.subnetwork].method in SEARCHING
-
-
 rule find_subnetwork:
     input:
         FILES.get_training_set(),

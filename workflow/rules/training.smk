@@ -1,9 +1,3 @@
-def name_benchmarks(wildcards):
-    """NAME=FOLDER pairs of all prepared benchmarks."""
-    data = FILES.get_data(wildcards)
-    return [f"{name}={data.prepared(name, 'val')}" for name in CONFIG.benchmarks]
-
-
 rule warm_up:
     input:
         FILES.get_training_set(),
