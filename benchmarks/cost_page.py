@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opentrans.config import Config
+from opentrans.config import SEARCHING, Config
+from opentrans.costs.workload import count_pruning_steps
 from opentrans.data.downloads import DOWNLOADS
-from opentrans.pruning.magnitude import plan_rounds
 from opentrans.runs.table import RunId, read_experiments, runs_of
 from opentrans.system.files import write_text
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/cost-of-the-paper.md"
 EXPERIMENT_TABLE = ROOT / "config/experiments.csv"
-TRUNK_WEIGHTS = 23_474_016  # of CLIP RN50, all convolutions: decides the number of rounds
 HEAD = """# What the paper's tables cost on GPUs
 
 Written by `python -m benchmarks.gpu_training` from `config/paper.yaml`, `config/experiments.csv` and
@@ -71,7 +70,7 @@ def hours(config: Config, record: Record | None) -> str:
 
 
 def _searched(config: Config, name: str) -> bool:
-    return config.subnetworks[name].method in ("imp", "distill")
+    return config.subnetworks[name].method in SEARCHING
 
 
 def _total(config: Config, record: Record, runs: list[RunId], searches: list[str]) -> float:
@@ -84,7 +83,10 @@ def _total(config: Config, record: Record, runs: list[RunId], searches: list[str
     for run in runs:
         measured = record["targets"][run.target]
         state = measured[_choose_state(config, run)]
-        seconds += config.targets[run.target].training.iterations * _cost(state, measured["gpus"])
+        recipe, iterations = config.subnetworks[run.subnetwork], config.targets[run.target].training.iterations
+        if recipe.method == "joint":
+            iterations = count_pruning_steps(recipe)
+        seconds += iterations * _cost(state, measured["gpus"])
         seconds += images * measured["evaluation"]["seconds"]
     return seconds / 3600
 
@@ -102,6 +104,4 @@ def _cost(measured: Record, gpus: int) -> float:
 
 def search_iterations(config: Config, name: str) -> int:
     """Iterations of a search: t for every round, and the recovery."""
-    recipe = config.subnetworks[name]
-    rounds = plan_rounds(TRUNK_WEIGHTS, recipe.prune_share, recipe.density, recipe.order)
-    return recipe.iterations * len(rounds) + recipe.recovery_iterations
+    return count_pruning_steps(config.subnetworks[name])

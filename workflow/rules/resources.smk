@@ -55,10 +55,16 @@ def name_benchmarks(wildcards):
     return [f"{name}={data.prepared(name, 'val')}" for name in CONFIG.benchmarks]
 
 
+def get_search_gpus(wildcards):
+    """GPUs of a recipe's job."""
+    return get_gpus("subnetwork") if needs_gpu(wildcards) else 0
+
+
 def get_search_cores(wildcards):
     """Cores of a recipe's job."""
-    gpus = get_gpus("subnetwork") if needs_gpu(wildcards) else 0
-    return get_cores(CONFIG.threads.subnetwork, gpus) if needs_gpu(wildcards) else 1
+    if not needs_gpu(wildcards):
+        return 1
+    return get_cores(CONFIG.threads.subnetwork, get_search_gpus(wildcards))
 
 
 def needs_gpu(wildcards):

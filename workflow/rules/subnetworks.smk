@@ -23,7 +23,7 @@ rule find_subnetwork:
             else 8000
         ),
         runtime=lambda wildcards: limit_time(2880) if needs_gpu(wildcards) else 30,
-        gpu=lambda wildcards: get_gpus("subnetwork") if needs_gpu(wildcards) else 0,
+        gpu=get_search_gpus,
     params:
         settings=describe(
             "subnetworks.{subnetwork}", "threads.subnetwork", "device", "data"
